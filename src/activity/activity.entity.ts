@@ -1,0 +1,26 @@
+import { defineEntity, p } from '@mikro-orm/core';
+import { createdAtColumn, idColumn, objectColumn } from '../database/columns.js';
+
+const ActivitySchema = defineEntity({
+  name: 'Activity',
+  tableName: 'activity_log',
+  properties: {
+    id: idColumn(),
+    /** Insertion order, given by the database. */
+    seq: p.bigint('number').defaultRaw('identity').lazy(),
+    companyId: p.uuid(),
+    actorType: p.text().$type<'agent' | 'user' | 'system' | 'plugin'>(),
+    actorId: p.text(),
+    action: p.text(),
+    entityType: p.text(),
+    entityId: p.text(),
+    agentId: p.uuid().nullable(),
+    runId: p.uuid().nullable(),
+    details: objectColumn(),
+    createdAt: createdAtColumn(),
+  },
+});
+
+/** One entry of the append-only record of state changes. */
+export class Activity extends ActivitySchema.class {}
+ActivitySchema.setClass(Activity);

@@ -1,0 +1,34 @@
+import { defineEntity, p } from '@mikro-orm/core';
+import { createdAtColumn, idColumn, objectColumn, timeColumn, updatedAtColumn } from '../database/columns.js';
+
+export const COMPANY_STATUSES = ['active', 'archived'] as const;
+export type CompanyStatus = (typeof COMPANY_STATUSES)[number];
+
+const CompanySchema = defineEntity({
+  name: 'Company',
+  tableName: 'companies',
+  properties: {
+    id: idColumn(),
+    name: p.text(),
+    description: p.text().nullable(),
+    status: p.text().$type<CompanyStatus>().default('active'),
+    issuePrefix: p.text(),
+    issueCounter: p.integer().default(0),
+    defaultEnvironmentId: p.uuid().nullable(),
+    maxConcurrentRuns: p.integer().nullable(),
+    maxWaitSec: p.integer().nullable(),
+    retention: objectColumn(),
+    archivedAt: timeColumn().nullable(),
+    createdAt: createdAtColumn(),
+    updatedAt: updatedAtColumn(),
+  },
+});
+
+/** The tenant: everything is scoped to one. */
+export class Company extends CompanySchema.class {
+  archive(at: Date): void {
+    this.status = 'archived';
+    this.archivedAt = at;
+  }
+}
+CompanySchema.setClass(Company);

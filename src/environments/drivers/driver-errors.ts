@@ -1,0 +1,25 @@
+import { DomainError } from '../../errors/domain-error.js';
+
+/** No driver of this name is built in. */
+export class UnknownDriverError extends DomainError {
+  readonly kind = 'invalid';
+  readonly code = 'unknown_driver';
+
+  constructor(driver: string, known: string[]) {
+    super(`There is no driver "${driver}"; choose one of: ${known.join(', ')}`, [
+      { field: 'driver', message: `must be one of: ${known.join(', ')}` },
+    ]);
+  }
+}
+
+/** The place cannot be made ready. */
+export class PlaceUnavailableError extends DomainError {
+  readonly kind = 'conflict';
+  readonly code = 'place_unavailable';
+}
+
+/** The program could not be started: not there, not executable, or its directory is missing. */
+export class CommandNotStartedError extends DomainError {
+  readonly kind = 'conflict';
+  readonly code = 'command_not_started';
+}

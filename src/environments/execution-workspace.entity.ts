@@ -1,0 +1,37 @@
+import { defineEntity, p } from '@mikro-orm/core';
+import { createdAtColumn, idColumn, objectColumn, updatedAtColumn } from '../database/columns.js';
+
+export const WORKSPACE_MODES = ['shared', 'exclusive'] as const;
+export type WorkspaceMode = (typeof WORKSPACE_MODES)[number];
+export const WORKSPACE_STATUSES = ['active', 'archived'] as const;
+export type WorkspaceStatus = (typeof WORKSPACE_STATUSES)[number];
+
+const ExecutionWorkspaceSchema = defineEntity({
+  name: 'ExecutionWorkspace',
+  tableName: 'execution_workspaces',
+  properties: {
+    id: idColumn(),
+    companyId: p.uuid(),
+    environmentId: p.uuid(),
+    name: p.text(),
+    mode: p.text().$type<WorkspaceMode>(),
+    cwd: p.text(),
+    host: p.text().nullable(),
+    status: p.text().$type<WorkspaceStatus>().default('active'),
+    metadata: objectColumn(),
+    createdAt: createdAtColumn(),
+    updatedAt: updatedAtColumn(),
+  },
+});
+
+/** A named working directory in one environment; an `exclusive` one is never used by two runs at once. */
+export class ExecutionWorkspace extends ExecutionWorkspaceSchema.class {
+  archive(): void {
+    this.status = 'archived';
+  }
+
+  activate(): void {
+    this.status = 'active';
+  }
+}
+ExecutionWorkspaceSchema.setClass(ExecutionWorkspace);

@@ -1,0 +1,51 @@
+import { defineEntity, p } from '@mikro-orm/core';
+import { createdAtColumn, idColumn, objectColumn, timeColumn, updatedAtColumn } from '../database/columns.js';
+
+export const LEASE_STATUSES = ['active', 'released', 'expired', 'failed'] as const;
+export type LeaseStatus = (typeof LEASE_STATUSES)[number];
+export const LEASE_POLICIES = [
+  'ephemeral',
+  'reuse_by_environment',
+  'reuse_by_execution_workspace',
+  'retain_on_failure',
+] as const;
+export type LeasePolicy = (typeof LEASE_POLICIES)[number];
+
+const EnvironmentLeaseSchema = defineEntity({
+  name: 'EnvironmentLease',
+  tableName: 'environment_leases',
+  properties: {
+    id: idColumn(),
+    companyId: p.uuid(),
+    environmentId: p.uuid(),
+    executionWorkspaceId: p.uuid().nullable(),
+    /** The workspace's mode, copied so that a unique index can hold exclusive ones. */
+    workspaceMode: p.text().$type<'shared' | 'exclusive'>().nullable(),
+    issueId: p.uuid().nullable(),
+    heartbeatRunId: p.uuid().nullable(),
+    holder: p.text(),
+    status: p.text().$type<LeaseStatus>(),
+    leasePolicy: p.text().$type<LeasePolicy>().default('ephemeral'),
+    provider: p.text(),
+    providerLeaseId: p.text().nullable(),
+    fencingToken: p.bigint('number'),
+    runnerId: p.text().nullable(),
+    host: p.text().nullable(),
+    acquiredAt: timeColumn(),
+    lastUsedAt: timeColumn(),
+    expiresAt: timeColumn(),
+    releasedAt: timeColumn().nullable(),
+    failureReason: p.text().nullable(),
+    metadata: objectColumn(),
+    createdAt: createdAtColumn(),
+    updatedAt: updatedAtColumn(),
+  },
+});
+
+/** The claim of one holder on one environment, from acquire to its end. Its transitions are set-based: see `*-leases.ts`. */
+export class EnvironmentLease extends EnvironmentLeaseSchema.class {
+  mergeMetadata(patch: Record<string, unknown>): void {
+    this.metadata = { ...this.metadata, ...patch };
+  }
+}
+EnvironmentLeaseSchema.setClass(EnvironmentLease);

@@ -1,0 +1,36 @@
+import { defineConfig, type Options } from '@mikro-orm/postgresql';
+import { Activity } from './activity/activity.entity.js';
+import { AgentApiKey } from './agents/agent-api-key.entity.js';
+import { Agent } from './agents/agent.entity.js';
+import { Company } from './companies/company.entity.js';
+import { Environment } from './environments/environment.entity.js';
+import { ExecutionWorkspace } from './environments/execution-workspace.entity.js';
+import { HeartbeatRunEvent } from './heartbeat/heartbeat-run-event.entity.js';
+import { HeartbeatRun } from './heartbeat/heartbeat-run.entity.js';
+import { WakeupRequest } from './heartbeat/wakeup-request.entity.js';
+import { IssueComment } from './issues/issue-comment.entity.js';
+import { Issue } from './issues/issue.entity.js';
+import { EnvironmentLease } from './leases/environment-lease.entity.js';
+
+/** Every entity, and how the unit of work is used here; where the database is comes from the configuration. */
+export const ormOptions = (connection: Options): Options =>
+  defineConfig({
+    ...connection,
+    entities: [
+      Company,
+      Environment,
+      ExecutionWorkspace,
+      Agent,
+      AgentApiKey,
+      Issue,
+      WakeupRequest,
+      HeartbeatRun,
+      HeartbeatRunEvent,
+      EnvironmentLease,
+      IssueComment,
+      Activity,
+    ],
+    // The columns that SQL fills in are not required from `em.create`.
+    validateRequired: false,
+    forceUndefined: false,
+  });

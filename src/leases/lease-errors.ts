@@ -1,0 +1,44 @@
+import { DomainError } from '../errors/domain-error.js';
+
+/** The caller does not hold the lease any more: it expired, was ended, or went to somebody with a newer token. */
+export class LeaseLostError extends DomainError {
+  readonly kind = 'gone';
+  readonly code = 'lease_lost';
+
+  constructor(leaseId: string) {
+    super('This lease is no longer held by you; nothing was changed', { leaseId });
+  }
+}
+
+/** A holder has to show its fencing token; only an operator may act without. */
+export class FencingTokenRequiredError extends DomainError {
+  readonly kind = 'forbidden';
+  readonly code = 'fencing_token_required';
+
+  constructor() {
+    super('Send the fencingToken that this lease was acquired with');
+  }
+}
+
+/** The lease of a running run ends with its run, not before. */
+export class LeaseHeldByRunError extends DomainError {
+  readonly kind = 'conflict';
+  readonly code = 'lease_held_by_run';
+
+  constructor(leaseId: string, runId: string) {
+    super('A running run holds this lease: cancel the run, or release with force to end both together', {
+      leaseId,
+      runId,
+    });
+  }
+}
+
+/** An exclusive workspace is in use. */
+export class WorkspaceOccupiedError extends DomainError {
+  readonly kind = 'conflict';
+  readonly code = 'workspace_occupied';
+
+  constructor(executionWorkspaceIds: string[]) {
+    super('The exclusive workspace is in use by another lease', { executionWorkspaceIds });
+  }
+}

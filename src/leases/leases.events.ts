@@ -1,0 +1,85 @@
+import { DomainEvent, RegisterEvent } from '../events/domain-event.js';
+import type { LeasePolicy, LeaseStatus } from './environment-lease.entity.js';
+
+/** What every fact about a lease says. */
+export interface LeaseFacts {
+  readonly id: string;
+  readonly companyId: string;
+  readonly environmentId: string;
+  readonly driver: string;
+  readonly leasePolicy: LeasePolicy;
+  readonly executionWorkspaceId: string | null;
+  readonly issueId: string | null;
+  readonly heartbeatRunId: string | null;
+  readonly agentId: string | null;
+  readonly status: LeaseStatus;
+  /** Why it ended, where that needs saying. */
+  readonly reason?: string | null;
+}
+
+abstract class LeaseEvent extends DomainEvent {
+  readonly companyId: string;
+  readonly subject: { type: string; id: string };
+  override readonly agentId: string | null;
+  override readonly runId: string | null;
+
+  constructor(private readonly lease: LeaseFacts) {
+    super();
+    this.companyId = lease.companyId;
+    this.subject = { type: 'environment_lease', id: lease.id };
+    this.agentId = lease.agentId;
+    this.runId = lease.heartbeatRunId;
+  }
+
+  override details(): Record<string, unknown> {
+    const { environmentId, driver, leasePolicy, executionWorkspaceId, issueId, status, reason } = this.lease;
+    return {
+      environmentId,
+      driver,
+      leasePolicy,
+      provider: driver,
+      executionWorkspaceId,
+      issueId,
+      status,
+      ...(reason ? { reason } : {}),
+    };
+  }
+}
+
+@RegisterEvent
+export class LeaseAcquired extends LeaseEvent {
+  static override readonly wireName = 'lease.acquired';
+  static override readonly action = 'environment.lease_acquired';
+}
+
+@RegisterEvent
+export class LeaseReleased extends LeaseEvent {
+  static override readonly wireName = 'lease.released';
+  static override readonly action = 'environment.lease_released';
+}
+
+@RegisterEvent
+export class LeaseExpired extends LeaseEvent {
+  static override readonly wireName = 'lease.expired';
+  static override readonly action = 'environment.lease_expired';
+}
+
+@RegisterEvent
+export class LeaseFailed extends LeaseEvent {
+  static override readonly wireName = 'lease.failed';
+  static override readonly action = 'environment.lease_failed';
+}
+
+/** The event that says how a lease ended. */
+export function leaseEnded(lease: LeaseFacts): LeaseReleased | LeaseExpired | LeaseFailed {
+  switch (lease.status) {
+    case 'released':
+      return new LeaseReleased(lease);
+    case 'expired':
+      return new LeaseExpired(lease);
+    case 'failed':
+      return new LeaseFailed(lease);
+    case 'active':
+      throw new Error(`Lease ${lease.id} has not ended`);
+  }
+}

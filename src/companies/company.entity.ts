@@ -1,4 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import { assignChanges } from '../database/assign-changes.js';
 import { createdAtColumn, idColumn, objectColumn, timeColumn, updatedAtColumn } from '../database/columns.js';
 
 export const COMPANY_STATUSES = ['active', 'archived'] as const;
@@ -24,8 +25,23 @@ const CompanySchema = defineEntity({
   },
 });
 
+/** What may be changed of a company; a field that is left out stays as it is. */
+export interface CompanyChanges {
+  readonly name?: string;
+  readonly description?: string | null;
+  readonly defaultEnvironmentId?: string | null;
+  readonly maxConcurrentRuns?: number | null;
+  readonly maxWaitSec?: number | null;
+  readonly retention?: Record<string, unknown>;
+}
+
 /** The tenant: everything is scoped to one. */
 export class Company extends CompanySchema.class {
+  /** @returns the names of the fields that are different now. */
+  change(changes: CompanyChanges): string[] {
+    return assignChanges<Company, CompanyChanges>(this, changes);
+  }
+
   archive(at: Date): void {
     this.status = 'archived';
     this.archivedAt = at;

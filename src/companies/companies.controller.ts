@@ -1,0 +1,62 @@
+import { Body, Controller, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
+import {
+  ApiConflictResponse,
+  ApiCreatedResponse,
+  ApiOkResponse,
+  ApiTags,
+  ApiUnprocessableEntityResponse,
+} from '@nestjs/swagger';
+import { OperatorOnly } from '../auth/operator-only.js';
+import type { Page } from '../database/page.js';
+import { IdPipe } from '../http/id.pipe.js';
+import { PageQueryDto } from '../http/page-query.dto.js';
+import { CompaniesService } from './companies.service.js';
+import { CompanyResponse, CreateCompanyDto, UpdateCompanyDto } from './company.dto.js';
+
+@ApiTags('Companies')
+@Controller('companies')
+export class CompaniesController {
+  constructor(private readonly companies: CompaniesService) {}
+
+  /** Companies, newest first; an agent sees its own. */
+  @Get()
+  @ApiOkResponse({ type: [CompanyResponse] })
+  async list(@Query() query: PageQueryDto): Promise<Page<CompanyResponse>> {
+    return (await this.companies.list(query)).map(CompanyResponse.from);
+  }
+
+  /** Makes a company. */
+  @Post()
+  @OperatorOnly()
+  @ApiCreatedResponse({ type: CompanyResponse })
+  @ApiConflictResponse({ description: '`issue_prefix_taken`' })
+  async create(@Body() body: CreateCompanyDto): Promise<CompanyResponse> {
+    return CompanyResponse.from(await this.companies.create(body));
+  }
+
+  /** One company. */
+  @Get(':companyId')
+  @ApiOkResponse({ type: CompanyResponse })
+  async get(@Param('companyId', IdPipe) companyId: string): Promise<CompanyResponse> {
+    return CompanyResponse.from(await this.companies.require(companyId));
+  }
+
+  /** Changes the fields that are given. */
+  @Patch(':companyId')
+  @ApiOkResponse({ type: CompanyResponse })
+  @ApiUnprocessableEntityResponse({ description: '`environment_not_found`, `environment_archived`' })
+  async update(
+    @Param('companyId', IdPipe) companyId: string,
+    @Body() body: UpdateCompanyDto,
+  ): Promise<CompanyResponse> {
+    return CompanyResponse.from(await this.companies.update(companyId, body));
+  }
+
+  /** Archives a company: it takes no new wakes, what runs ends by itself. */
+  @Post(':companyId/archive')
+  @HttpCode(200)
+  @ApiOkResponse({ type: CompanyResponse })
+  async archive(@Param('companyId', IdPipe) companyId: string): Promise<CompanyResponse> {
+    return CompanyResponse.from(await this.companies.archive(companyId));
+  }
+}

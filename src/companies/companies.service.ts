@@ -1,0 +1,110 @@
+import { EntityManager, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
+import { Injectable } from '@nestjs/common';
+import { assertCompanyAccess, assertOperator } from '../auth/access.js';
+import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { inTransaction } from '../database/transaction.js';
+import { NotFoundError } from '../errors/domain-error.js';
+import { DomainEvents } from '../events/domain-events.js';
+import { currentActor } from '../events/request-scope.js';
+import type { CreateCompanyDto, UpdateCompanyDto } from './company.dto.js';
+import { CompanyArchived, CompanyCreated, CompanyUpdated } from './companies.events.js';
+import { CompanyArchivedError, IssuePrefixTakenError } from './company-errors.js';
+import { Company } from './company.entity.js';
+import { assertUsableEnvironment } from './environment-reference.js';
+import { freePrefix, lockPrefixes } from './issue-prefix.js';
+
+@Injectable()
+export class CompaniesService {
+  constructor(
+    private readonly em: EntityManager,
+    private readonly events: DomainEvents,
+  ) {}
+
+  /** Newest first; an agent sees its own only. */
+  async list({ limit = MAX_PAGE, cursor }: PageRequest): Promise<Page<Company>> {
+    const actor = currentActor();
+    const own = actor.type === 'agent' ? { id: actor.companyId } : {};
+    const before = idFromCursor(cursor);
+    const where = { $and: [own, before === null ? {} : { id: { $lt: before } }] };
+    const rows = await this.em.find(Company, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
+    return Page.of(rows, limit, ({ id }) => id);
+  }
+
+  /**
+   * The company, for a caller that may see it.
+   * @throws NotFoundError when it does not exist or is not the caller's.
+   */
+  async require(companyId: string): Promise<Company> {
+    assertCompanyAccess(companyId);
+    const company = await this.em.findOne(Company, companyId);
+    if (!company) throw new NotFoundError('Company');
+    return company;
+  }
+
+  /** @throws NotFoundError, CompanyArchivedError when nothing new may be made in it. */
+  async requireActive(companyId: string): Promise<Company> {
+    const company = await this.require(companyId);
+    if (company.status === 'archived') throw new CompanyArchivedError(companyId);
+    return company;
+  }
+
+  /** @throws OperatorOnlyError, IssuePrefixTakenError */
+  async create({ name, description = null, issuePrefix }: CreateCompanyDto): Promise<Company> {
+    assertOperator();
+    return inTransaction(this.em, async () => {
+      await lockPrefixes(this.em);
+      const prefix = issuePrefix ?? (await freePrefix(this.em, name));
+      const company = this.em.create(Company, { name, description, issuePrefix: prefix });
+      await this.flushPrefix(prefix);
+      await this.events.record(new CompanyCreated(company.id, { name, issuePrefix: prefix }));
+      return company;
+    });
+  }
+
+  /** @throws NotFoundError, OperatorOnlyError, UnusableEnvironmentError */
+  async update(companyId: string, changes: UpdateCompanyDto): Promise<Company> {
+    return inTransaction(this.em, async () => {
+      const company = await this.lock(companyId);
+      const fields = company.change(changes);
+      if (fields.length === 0) return company;
+      if (fields.includes('defaultEnvironmentId') && company.defaultEnvironmentId) {
+        await assertUsableEnvironment(this.em, companyId, company.defaultEnvironmentId);
+      }
+      await this.events.record(new CompanyUpdated(companyId, fields));
+      return company;
+    });
+  }
+
+  /**
+   * Takes no new wakes from now on; what runs ends by itself. Repeating it changes nothing.
+   * @throws NotFoundError, OperatorOnlyError
+   */
+  async archive(companyId: string): Promise<Company> {
+    return inTransaction(this.em, async () => {
+      const company = await this.lock(companyId);
+      if (company.status === 'archived') return company;
+      company.archive(new Date());
+      await this.events.record(new CompanyArchived(companyId));
+      return company;
+    });
+  }
+
+  /** The row, held until the transaction ends: the first lock in the order of locks. */
+  private async lock(companyId: string): Promise<Company> {
+    assertCompanyAccess(companyId);
+    assertOperator();
+    await this.em.execute('select id from companies where id = ? for no key update', [companyId]);
+    const company = await this.em.findOne(Company, companyId, { refresh: true });
+    if (!company) throw new NotFoundError('Company');
+    return company;
+  }
+
+  private async flushPrefix(prefix: string): Promise<void> {
+    try {
+      await this.em.flush();
+    } catch (error) {
+      if (!(error instanceof UniqueConstraintViolationException)) throw error;
+      throw new IssuePrefixTakenError(prefix);
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import type { Options } from '@mikro-orm/postgresql';
+import { Client } from 'pg';
+
+/** How long to wait for a connection, new or from the pool, before the database counts as out of reach. */
+const CONNECT_MS = 10_000;
+/** A transaction that a bug leaves open holds locks, and holds up every stream's reader. */
+const IDLE_IN_TRANSACTION_MS = 60_000;
+
+/**
+ * How this process connects.
+ * @param application what the sessions call themselves in `pg_stat_activity`.
+ * @param poolSize most connections at once.
+ */
+export function connectionOptions(databaseUrl: string, application: string, poolSize = 4): Options {
+  return {
+    dbName: new Client(databaseUrl).database ?? 'postgres',
+    pool: { min: 0, max: poolSize },
+    driverOptions: {
+      // The whole address, because a socket directory and TLS settings are said in its query.
+      connectionString: databaseUrl,
+      application_name: application,
+      connectionTimeoutMillis: CONNECT_MS,
+      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: CONNECT_MS,
+    },
+  };
+}

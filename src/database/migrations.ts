@@ -1,0 +1,62 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { Migration, Migrator } from '@mikro-orm/migrations';
+import { MikroORM } from '@mikro-orm/postgresql';
+import { StartupError } from '../config/startup-error.js';
+import { connectionOptions } from './connection.js';
+
+/** Plain SQL files, in the order of their names: what they say is the schema. */
+const DIRECTORY = new URL('../../migrations/', import.meta.url);
+/** Any constant: what servers that start at once queue for. */
+const LOCK = 0x6265_7274;
+
+/**
+ * Brings the database to the schema of this build, all or nothing; servers that start at once migrate once.
+ * @throws StartupError when the database already has a migration that this build does not know.
+ */
+export async function migrate(databaseUrl: string): Promise<void> {
+  const known = migrationsList();
+  const orm = await MikroORM.init({
+    ...connectionOptions(databaseUrl, 'berth-migrations'),
+    entities: [],
+    extensions: [Migrator],
+    migrations: { migrationsList: known, snapshot: false, disableForeignKeys: false },
+    discovery: { warnWhenNoEntities: false },
+    ensureDatabase: false,
+  });
+  try {
+    await orm.em.transactional(async (em) => {
+      await em.execute('select pg_advisory_xact_lock(?)', [LOCK]);
+      await refuseUnknown(em.execute.bind(em), known);
+      await orm.migrator.up({ transaction: em.getTransactionContext() });
+    });
+  } finally {
+    await orm.close();
+  }
+}
+
+function migrationsList() {
+  const files = readdirSync(DIRECTORY).filter((name) => name.endsWith('.sql'));
+  return files.sort().map((file) => ({
+    name: file.replace(/\.sql$/, ''),
+    class: class extends Migration {
+      override up() {
+        this.addSql(readFileSync(new URL(file, DIRECTORY), 'utf8'));
+      }
+    },
+  }));
+}
+
+async function refuseUnknown(
+  execute: (sql: string) => Promise<{ name: string }[]>,
+  known: { name: string }[],
+): Promise<void> {
+  const [table] = await execute(`select 'table' as name where to_regclass('mikro_orm_migrations') is not null`);
+  if (!table) return;
+  const names = new Set(known.map(({ name }) => name));
+  const unknown = (await execute('select name from mikro_orm_migrations order by id')).filter(({ name }) => !names.has(name));
+  if (unknown.length === 0) return;
+  throw new StartupError(
+    `The database was migrated by a newer Berth: this one does not know ${unknown.map(({ name }) => name).join(', ')}. ` +
+      'Start that version, or point BERTH_DATABASE_URL to another database.',
+  );
+}

@@ -1,0 +1,1 @@
+export default async () => globalThis.testCluster.stop();

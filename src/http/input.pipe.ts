@@ -23,7 +23,8 @@ export class InputPipe extends ValidationPipe {
   override async transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
     const { type, metatype } = metadata;
     if (type === 'param' || type === 'query') assertStorable(value, metadata.data ? [metadata.data] : []);
-    if (metatype === undefined || !this.toValidate(metadata)) return super.transform(value, metadata) as Promise<unknown>;
+    if (metatype === undefined || !this.toValidate(metadata))
+      return super.transform(value, metadata) as Promise<unknown>;
     if (type === 'body' && !isObject(value ?? {})) {
       throw invalid([{ field: '', message: 'the body must be a JSON object' }]);
     }

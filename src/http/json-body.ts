@@ -1,9 +1,8 @@
 import { UnsupportedMediaTypeException } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import type { FastifyRequest } from 'fastify';
 import { assertStorable } from './storable.js';
 
-type Done = (error: Error | null, body?: unknown) => void;
+type JsonParser = (request: unknown, body: string, done: (error: Error | null, body?: unknown) => void) => void;
 
 /**
  * Bodies are JSON and nothing else. A JSON body that is empty counts as none: clients announce JSON on every POST,
@@ -12,11 +11,7 @@ type Done = (error: Error | null, body?: unknown) => void;
 export function acceptJsonOnly(app: NestFastifyApplication): void {
   const fastify = app.getHttpAdapter().getInstance();
   const { bodyLimit } = fastify.initialConfig;
-  const parseJson = fastify.getDefaultJsonParser('error', 'error') as (
-    request: FastifyRequest,
-    body: string,
-    done: Done,
-  ) => void;
+  const parseJson = fastify.getDefaultJsonParser('error', 'error') as JsonParser;
 
   fastify.removeContentTypeParser('text/plain');
   app.useBodyParser('application/json', { bodyLimit }, (request, body, done) => {

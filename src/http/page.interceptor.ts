@@ -7,7 +7,9 @@ import { Page } from '../database/page.js';
 @Injectable()
 export class PageInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    return next.handle().pipe(map((answer: unknown) => (answer instanceof Page ? this.unwrap(answer, context) : answer)));
+    return next
+      .handle()
+      .pipe(map((answer: unknown) => (answer instanceof Page ? this.unwrap(answer, context) : answer)));
   }
 
   private unwrap(page: Page<unknown>, context: ExecutionContext): unknown[] {

@@ -1,6 +1,7 @@
 import { InvalidInputError } from '../errors/domain-error.js';
 
 const MAX_DEPTH = 64;
+const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /**
  * Refuses what PostgreSQL cannot keep, before it gets there: text with NUL bytes or halves of surrogate pairs, and
@@ -19,7 +20,7 @@ export function assertStorable(value: unknown, path: readonly string[] = []): vo
 
 function assertText(text: string, path: readonly string[]): void {
   if (text.includes('\0')) throw refusal(path, 'must not contain NUL bytes');
-  if (!text.isWellFormed()) throw refusal(path, 'must be well-formed Unicode');
+  if (LONE_SURROGATE.test(text)) throw refusal(path, 'must be well-formed Unicode');
 }
 
 function refusal(path: readonly string[], message: string): InvalidInputError {

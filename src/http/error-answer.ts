@@ -1,0 +1,96 @@
+import { HttpException } from '@nestjs/common';
+import { isConnectionLost } from '../database/database-errors.js';
+import { DomainError, type DomainErrorKind } from '../errors/domain-error.js';
+import type { ErrorResponse } from './error-response.dto.js';
+
+/** How an error is answered over HTTP. */
+export interface ErrorAnswer {
+  readonly status: number;
+  readonly body: ErrorResponse;
+  /** Whether somebody should look at it: nobody meant this error to reach a caller. */
+  readonly unexpected: boolean;
+}
+
+const STATUS_OF_KIND: Record<DomainErrorKind, number> = {
+  invalid: 400,
+  unauthenticated: 401,
+  forbidden: 403,
+  not_found: 404,
+  conflict: 409,
+  gone: 410,
+  unacceptable: 422,
+  unavailable: 503,
+};
+
+/** Refusals by the framework, before any handler of ours: its own sentences are written for programmers. */
+const FRAMEWORK_REFUSALS: Record<number, ErrorResponse> = {
+  400: {
+    error: 'The request is malformed: its body has to be valid JSON, and its path properly encoded',
+    code: 'malformed_request',
+  },
+  404: { error: 'There is no such route; the routes are listed under /docs', code: 'unknown_route' },
+  405: { error: 'This route does not take that method', code: 'method_not_allowed' },
+  408: { error: 'The request did not arrive in time', code: 'request_timeout' },
+  413: { error: 'The request body is too large', code: 'body_too_large' },
+  414: { error: 'A part of the path is too long', code: 'path_too_long' },
+  415: {
+    error: 'The request body has to be JSON: send the header Content-Type: application/json',
+    code: 'unsupported_media_type',
+  },
+  503: { error: 'The server is shutting down', code: 'shutting_down' },
+};
+
+/** SQLSTATEs that nobody mapped to a domain error, from the most to the least specific. */
+const DATABASE_REFUSALS: [RegExp, Omit<ErrorAnswer, 'unexpected'>][] = [
+  [/^(40001|40P01|55P03|57014)$/, { status: 503, body: { error: 'The database is busy; try again', code: 'busy' } }],
+  [
+    /^(23505|23P01)$/,
+    { status: 409, body: { error: 'This conflicts with something that exists already', code: 'conflict' } },
+  ],
+  [
+    /^23503$/,
+    {
+      status: 422,
+      body: {
+        error: 'This refers to something that does not exist, or that is still in use',
+        code: 'broken_reference',
+      },
+    },
+  ],
+  [/^23...$/, { status: 422, body: { error: 'This is not acceptable in the current state', code: 'unacceptable' } }],
+  [
+    /^22...$/,
+    {
+      status: 400,
+      body: { error: 'Invalid input: a value has a form or size that cannot be kept', code: 'invalid_input' },
+    },
+  ],
+];
+
+const UNREACHABLE: ErrorResponse = { error: 'The database cannot be reached; try again', code: 'database_unavailable' };
+const OUR_FAULT: ErrorResponse = {
+  error: 'Something went wrong on our side; the X-Request-Id of this answer finds it in the log',
+  code: 'internal',
+};
+
+/** Decides how an error is answered. Nothing of an error that we did not write ourselves goes into the answer. */
+export function answerTo(error: unknown): ErrorAnswer {
+  if (error instanceof DomainError) return answerToDomainError(error);
+  if (error instanceof HttpException) return answerToFramework(error.getStatus());
+  if (isConnectionLost(error)) return { status: 503, body: UNREACHABLE, unexpected: true };
+  const sqlState = (error as { code?: unknown } | null)?.code;
+  const refusal = DATABASE_REFUSALS.find(([pattern]) => typeof sqlState === 'string' && pattern.test(sqlState));
+  return refusal ? { ...refusal[1], unexpected: true } : { status: 500, body: OUR_FAULT, unexpected: true };
+}
+
+function answerToDomainError({ kind, code, message, details }: DomainError): ErrorAnswer {
+  const body = { error: message, code, ...(details === undefined ? {} : { details }) };
+  return { status: STATUS_OF_KIND[kind], body, unexpected: false };
+}
+
+function answerToFramework(status: number): ErrorAnswer {
+  const body = FRAMEWORK_REFUSALS[status];
+  if (body) return { status, body, unexpected: false };
+  if (status >= 500) return { status: 500, body: OUR_FAULT, unexpected: true };
+  return { status, body: { error: 'The request was refused', code: 'refused' }, unexpected: true };
+}

@@ -1,0 +1,29 @@
+import { Catch, Logger, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { throwError } from 'rxjs';
+import { answerTo } from './error-answer.js';
+
+/** When a caller may try again what the server could not do just now, in seconds. */
+const RETRY_AFTER_SEC = 1;
+
+/** The one place where errors become answers. */
+@Catch()
+export class ErrorFilter implements ExceptionFilter {
+  private readonly logger = new Logger(ErrorFilter.name);
+
+  /** Outside HTTP (the execution of a heartbeat) the error is passed on as it is. */
+  catch(error: unknown, host: ArgumentsHost): unknown {
+    if (host.getType() !== 'http') return throwError(() => error);
+    const request = host.switchToHttp().getRequest<FastifyRequest>();
+    const reply = host.switchToHttp().getResponse<FastifyReply>();
+    const { status, body, unexpected } = answerTo(error);
+    if (unexpected) {
+      const where = { requestId: request.id, method: request.method, url: request.url, status };
+      this.logger.error({ err: error, ...where }, 'A request failed');
+    }
+    if (reply.sent) return undefined;
+    if (status === 503) reply.header('Retry-After', RETRY_AFTER_SEC);
+    if (status === 401) reply.header('WWW-Authenticate', 'Bearer');
+    return reply.status(status).type('application/json; charset=utf-8').send(body);
+  }
+}

@@ -1,0 +1,99 @@
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { DocumentBuilder, SwaggerModule, type OpenAPIObject } from '@nestjs/swagger';
+import { registeredEvents } from '../events/domain-event.js';
+import metadata from '../metadata.js';
+import { ErrorResponse } from './error-response.dto.js';
+
+type Operation = NonNullable<OpenAPIObject['paths'][string]['get']>;
+
+const METHODS = ['get', 'post', 'patch', 'put', 'delete'] as const;
+
+/** What each refusal means, for the routes that do not say it themselves. */
+const REFUSALS = {
+  400: 'Malformed or invalid; `details` has one entry per field',
+  401: 'A credential was shown that stands for nobody',
+  403: 'The caller is known, and may not do this in its own company',
+  404: "Unknown, or another company's",
+  409: 'Conflicts with the current state; `details` say what holds it',
+  413: 'The body is too large',
+  415: 'The body is not JSON',
+  422: 'Valid, but not acceptable',
+  500: 'Something went wrong on our side',
+  503: 'The database cannot be reached; try again after `Retry-After` seconds',
+} as const;
+
+/** Serves the API's description: a page to read under `/docs`, the document at `/api/openapi.json`. */
+export async function serveOpenApi(app: NestFastifyApplication): Promise<void> {
+  await SwaggerModule.loadPluginMetadata(metadata);
+  SwaggerModule.setup('docs', app, () => openApiDocument(app), { jsonDocumentUrl: 'api/openapi.json' });
+}
+
+function openApiDocument(app: NestFastifyApplication): OpenAPIObject {
+  const config = new DocumentBuilder()
+    .setTitle('Berth')
+    .setDescription(
+      'Gives every run of an AI agent a place to execute, under a lease, with a record that proves it. In local ' +
+        'trusted mode a request without credentials is the operator; agents show their API key or run token.',
+    )
+    .setVersion('1')
+    .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'An agent API key, or the token of a run' })
+    .build();
+  const document = SwaggerModule.createDocument(app, config, { extraModels: [ErrorResponse] });
+  for (const [path, item] of Object.entries(document.paths)) {
+    for (const method of METHODS) {
+      const operation = item[method];
+      if (operation) completeOperation(operation, method, path);
+    }
+  }
+  nameActions(document);
+  return document;
+}
+
+/** Adds what holds for every route: who may call it, and how it refuses. */
+function completeOperation(operation: Operation, method: string, path: string): void {
+  operation.security ??= [{}, { bearer: [] }];
+  for (const status of refusalsOf(operation, method, path)) {
+    const known = operation.responses[status];
+    const description = known && 'description' in known && known.description ? known.description : REFUSALS[status];
+    const schema = { $ref: '#/components/schemas/ErrorResponse' };
+    operation.responses[status] ??= { description };
+    const response = operation.responses[status];
+    if (!('$ref' in response))
+      Object.assign(response, { description, content: response.content ?? { 'application/json': { schema } } });
+  }
+}
+
+function refusalsOf(operation: Operation, method: string, path: string): (keyof typeof REFUSALS)[] {
+  const writes = method !== 'get';
+  const takesInput = operation.requestBody !== undefined || (operation.parameters ?? []).length > 0;
+  const declared = (Object.keys(REFUSALS).map(Number) as (keyof typeof REFUSALS)[]).filter(
+    (s) => s in operation.responses,
+  );
+  return [
+    ...new Set([
+      ...declared,
+      ...(takesInput ? [400 as const] : []),
+      401 as const,
+      ...(path.includes('{') ? [404 as const] : []),
+      ...(writes ? [403 as const, 409 as const, 422 as const] : []),
+      ...(operation.requestBody !== undefined ? [413 as const, 415 as const] : []),
+      500 as const,
+      503 as const,
+    ]),
+  ].sort();
+}
+
+/** Lists the actions of the record: one per domain event, generated from their classes. */
+function nameActions(document: OpenAPIObject): void {
+  const entry = document.components?.schemas?.ActivityResponse;
+  if (!entry || '$ref' in entry || !entry.properties) return;
+  const actions = registeredEvents().map(({ action }) => action);
+  entry.properties.action = {
+    description: 'What happened. Clients add actions of their own under `custom.`.',
+    anyOf: [
+      { type: 'string', enum: actions.filter((action) => !action.startsWith('custom.')) },
+      { type: 'string', pattern: '^custom\\.' },
+    ],
+    example: 'environment.lease_acquired',
+  };
+}

@@ -1,0 +1,31 @@
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { AdapterCatalog, UnknownAdapterError } from '../../agents/adapter-catalog.js';
+import type { Adapter } from './adapter.port.js';
+import { HttpAdapter } from './http-adapter.js';
+import { ProcessAdapter } from './process-adapter.js';
+
+/** Every adapter that is built in. Add one here to have it offered, validated and used. */
+@Injectable()
+export class AdapterRegistry implements OnModuleInit {
+  private readonly adapters: ReadonlyMap<string, Adapter>;
+
+  constructor(
+    private readonly catalog: AdapterCatalog,
+    process: ProcessAdapter,
+    http: HttpAdapter,
+  ) {
+    const all: Adapter[] = [process, http];
+    this.adapters = new Map(all.map((adapter) => [adapter.type, adapter]));
+  }
+
+  onModuleInit(): void {
+    for (const adapter of this.adapters.values()) this.catalog.register(adapter);
+  }
+
+  /** @throws UnknownAdapterError for an agent that an older or newer Berth has made. */
+  get(type: string): Adapter {
+    const adapter = this.adapters.get(type);
+    if (!adapter) throw new UnknownAdapterError(type, [...this.adapters.keys()]);
+    return adapter;
+  }
+}

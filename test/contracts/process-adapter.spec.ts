@@ -1,0 +1,72 @@
+import { ProcessAdapter } from '../../src/heartbeat/adapters/process-adapter.js';
+import { adapterContext, adapterContract, problemsOf } from './adapter.contract.js';
+
+const adapter = new ProcessAdapter();
+
+adapterContract(ProcessAdapter.name, () => ({
+  adapter,
+  succeeds: { command: 'sh', args: ['-c', 'echo done'] },
+  fails: { config: { command: 'sh', args: ['-c', 'exit 3'] }, errorCode: 'adapter_failed' },
+  timesOut: { command: 'sleep', args: ['600'], timeoutSec: 1 },
+  lasts: { command: 'sleep', args: ['600'] },
+  refused: [
+    { config: { command: '' }, field: 'command' },
+    { config: { args: 'a b' }, field: 'args' },
+    { config: { cwd: 7 }, field: 'cwd' },
+    { config: { env: ['A=1'] }, field: 'env' },
+    { config: { timeoutSec: 0 }, field: 'timeoutSec' },
+    { config: { graceSec: 301 }, field: 'graceSec' },
+  ],
+}));
+
+describe(ProcessAdapter.name, () => {
+  const execute = (config: Record<string, unknown>) => adapter.execute(adapterContext(config).context);
+
+  it('keeps the exit code', async () => {
+    expect(await execute({ command: 'sh', args: ['-c', 'exit 3'] })).toMatchObject({
+      exitCode: 3,
+      signal: null,
+      error: 'Exited with code 3',
+      resultJson: { exitCode: 3, signal: null, timedOut: false },
+    });
+  });
+
+  it('keeps the signal', async () => {
+    expect(await execute({ command: 'sh', args: ['-c', 'kill -9 $$'] })).toMatchObject({
+      outcome: 'failed',
+      exitCode: null,
+      signal: 'SIGKILL',
+      error: 'Ended by signal SIGKILL',
+    });
+  });
+
+  it('is a time-out even if the program then ends well', async () => {
+    const args = ['-c', 'trap "exit 0" TERM; while :; do sleep 0.05; done'];
+    expect(await execute({ command: 'sh', args, timeoutSec: 1 })).toMatchObject({ outcome: 'timed_out', exitCode: 0 });
+  });
+
+  it('fails with what is missing when the program cannot be started', async () => {
+    expect(await execute({ command: 'no-such-program-anywhere' })).toMatchObject({
+      outcome: 'failed',
+      errorCode: 'command_not_started',
+      error: expect.stringContaining('no-such-program-anywhere'),
+    });
+  });
+
+  it('gives the program the environment that it was given', async () => {
+    const { context, logged } = adapterContext({ command: 'sh', args: ['-c', 'echo "$PAPERCLIP_RUN_ID"'] });
+    await adapter.execute(context);
+    expect(logged.join('')).toBe('run-1\n');
+  });
+
+  it.each([
+    [{ A: 'x', B: { type: 'plain', value: 'y' } }, []],
+    [{ A: { secretRef: 'k' } }, ['A']],
+    [{ A: { type: 'secret_ref', secretId: 'k' } }, ['A']],
+    [{ A: 1, '2B': 'x', 'C D': 'x', E: 'a\0b' }, ['A', '2B', 'C D', 'E']],
+  ])('checks each variable of %j', (env, names) => {
+    expect(problemsOf(() => adapter.validateConfig({ command: 'x', env }))).toEqual(
+      names.map((name) => `adapterConfig.env.${name}`),
+    );
+  });
+});

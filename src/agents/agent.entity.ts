@@ -1,4 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import { assignChanges } from '../database/assign-changes.js';
 import { createdAtColumn, idColumn, objectColumn, timeColumn, updatedAtColumn } from '../database/columns.js';
 
 export const AGENT_STATUSES = [
@@ -34,12 +35,44 @@ const AgentSchema = defineEntity({
     createdAt: createdAtColumn(),
     updatedAt: updatedAtColumn(),
     /** Derived from the agent's runs when read; undefined on an agent that was just created. */
-    hasRunningRun: p.boolean().formula((columns) => `agent_is_running(${columns.id})`).nullable(),
+    hasRunningRun: p
+      .boolean()
+      .formula((columns) => `agent_is_running(${columns.id})`)
+      .nullable(),
   },
 });
 
+/** What may be changed of an agent; a field that is left out stays as it is. */
+export interface AgentChanges {
+  readonly name?: string;
+  readonly role?: string;
+  readonly title?: string | null;
+  readonly adapterType?: string;
+  readonly adapterConfig?: Record<string, unknown>;
+  readonly runtimeConfig?: Record<string, unknown>;
+  readonly defaultEnvironmentId?: string | null;
+  /** Null empties it. */
+  readonly metadata?: Record<string, unknown> | null;
+}
+
 /** Something that can be woken. */
 export class Agent extends AgentSchema.class {
+  /**
+   * Writes the changes. A changed `adapterConfig` is merged into the present one, key by key, unless it shall replace
+   * it or the adapter changes too: the keys of another adapter mean nothing to this one.
+   * @returns the names of the fields that are different now.
+   */
+  change(changes: AgentChanges, { replaceAdapterConfig = false } = {}): string[] {
+    const { adapterConfig, adapterType = this.adapterType, metadata, ...rest } = changes;
+    const base = replaceAdapterConfig || adapterType !== this.adapterType ? {} : this.adapterConfig;
+    return assignChanges<Agent, AgentChanges>(this, {
+      ...rest,
+      adapterType,
+      adapterConfig: adapterConfig || base !== this.adapterConfig ? { ...base, ...adapterConfig } : undefined,
+      metadata: metadata === null ? {} : metadata,
+    });
+  }
+
   pause(reason: string | null, at: Date): void {
     this.status = 'paused';
     this.pauseReason = reason;

@@ -8,7 +8,9 @@ import {
 } from '@nestjs/swagger';
 import { OperatorOnly } from '../auth/operator-only.js';
 import type { Page } from '../database/page.js';
+import { ApiPage } from '../http/api-page.decorator.js';
 import { IdPipe } from '../http/id.pipe.js';
+import { Idempotent } from '../http/idempotent.decorator.js';
 import { PageQueryDto } from '../http/page-query.dto.js';
 import { CompaniesService } from './companies.service.js';
 import { CompanyResponse, CreateCompanyDto, UpdateCompanyDto } from './company.dto.js';
@@ -20,7 +22,7 @@ export class CompaniesController {
 
   /** Companies, newest first; an agent sees its own. */
   @Get()
-  @ApiOkResponse({ type: [CompanyResponse] })
+  @ApiPage(CompanyResponse)
   async list(@Query() query: PageQueryDto): Promise<Page<CompanyResponse>> {
     return (await this.companies.list(query)).map(CompanyResponse.from);
   }
@@ -28,6 +30,7 @@ export class CompaniesController {
   /** Makes a company. */
   @Post()
   @OperatorOnly()
+  @Idempotent()
   @ApiCreatedResponse({ type: CompanyResponse })
   @ApiConflictResponse({ description: '`issue_prefix_taken`' })
   async create(@Body() body: CreateCompanyDto): Promise<CompanyResponse> {

@@ -1,11 +1,13 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsInt, IsObject, IsOptional, IsString, IsUUID, Length, Matches, Max, MaxLength, Min } from 'class-validator';
 import { IfGiven } from '../http/if-given.js';
+import { IgnoresClientFields } from '../http/ignored-fields.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
 import { COMPANY_STATUSES, type Company, type CompanyStatus } from './company.entity.js';
 
 const MAX_INT = 2_147_483_647;
 
+@IgnoresClientFields('company')
 export class CreateCompanyDto {
   /**
    * What people call it.
@@ -30,6 +32,7 @@ export class CreateCompanyDto {
   issuePrefix?: string;
 }
 
+@IgnoresClientFields('company')
 export class UpdateCompanyDto {
   /** What people call it. */
   @IfGiven()

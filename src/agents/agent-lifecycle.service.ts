@@ -1,0 +1,91 @@
+import { EntityManager } from '@mikro-orm/postgresql';
+import { Injectable } from '@nestjs/common';
+import { inTransaction } from '../database/transaction.js';
+import { DomainEvents } from '../events/domain-events.js';
+import { AgentHasRunningRunsError, AgentTerminatedError } from './agent-errors.js';
+import type { Agent } from './agent.entity.js';
+import { AgentDeleted, AgentPaused, AgentResumed, AgentTerminated } from './agents.events.js';
+import { AgentsService } from './agents.service.js';
+
+/** How many of the runs that hold an agent a refusal names. */
+const NAMED_RUNS = 20;
+const DEFAULT_PAUSE_REASON = 'manual';
+
+/** Whether an agent may run: every method takes the agent's row lock, and repeating it changes nothing. */
+@Injectable()
+export class AgentLifecycleService {
+  constructor(
+    private readonly em: EntityManager,
+    private readonly events: DomainEvents,
+    private readonly agents: AgentsService,
+  ) {}
+
+  /** @throws NotFoundError, OperatorOnlyError, AgentTerminatedError */
+  async pause(agentId: string, reason: string | null): Promise<Agent> {
+    return inTransaction(this.em, async () => {
+      const agent = await this.lockLiving(agentId);
+      if (agent.status === 'paused') return agent;
+      agent.pause(reason ?? DEFAULT_PAUSE_REASON, new Date());
+      await this.em.flush();
+      await this.events.record(new AgentPaused(agent.companyId, agentId, { reason: agent.pauseReason }));
+      return agent;
+    });
+  }
+
+  /** @throws NotFoundError, OperatorOnlyError, AgentTerminatedError */
+  async resume(agentId: string): Promise<Agent> {
+    return inTransaction(this.em, async () => {
+      const agent = await this.lockLiving(agentId);
+      if (agent.status !== 'paused') return agent;
+      agent.resume();
+      await this.em.flush();
+      await this.events.record(new AgentResumed(agent.companyId, agentId));
+      return agent;
+    });
+  }
+
+  /**
+   * Final: the agent never runs again, and its keys are worth nothing.
+   * @throws NotFoundError, OperatorOnlyError
+   */
+  async terminate(agentId: string): Promise<Agent> {
+    return inTransaction(this.em, async () => {
+      const agent = await this.agents.lock(agentId);
+      await this.terminateLocked(agent);
+      return agent;
+    });
+  }
+
+  /**
+   * Terminates the agent and takes it out of its users' sight; its row stays, because the record names it.
+   * @throws NotFoundError, OperatorOnlyError, AgentHasRunningRunsError
+   */
+  async delete(agentId: string): Promise<void> {
+    return inTransaction(this.em, async () => {
+      const agent = await this.agents.lock(agentId);
+      const running = await this.em.execute<{ id: string }[]>(
+        `select id from heartbeat_runs where agent_id = ? and status = 'running' order by id limit ?`,
+        [agentId, NAMED_RUNS],
+      );
+      if (running.length > 0) throw new AgentHasRunningRunsError(running.map(({ id }) => id));
+      await this.terminateLocked(agent);
+      agent.delete(new Date());
+      await this.em.flush();
+      await this.events.record(new AgentDeleted(agent.companyId, agentId, { name: agent.name }));
+    });
+  }
+
+  /** Flushed before it is told: whoever listens in the transaction sees the agent as it is now. */
+  private async terminateLocked(agent: Agent): Promise<void> {
+    if (agent.status === 'terminated') return;
+    agent.terminate();
+    await this.em.flush();
+    await this.events.record(new AgentTerminated(agent.companyId, agent.id));
+  }
+
+  private async lockLiving(agentId: string): Promise<Agent> {
+    const agent = await this.agents.lock(agentId);
+    if (agent.status === 'terminated') throw new AgentTerminatedError(agentId);
+    return agent;
+  }
+}

@@ -1,0 +1,25 @@
+import { Module } from '@nestjs/common';
+import { CompaniesModule } from '../companies/companies.module.js';
+import { AdapterCatalog } from './adapter-catalog.js';
+import { AgentKeyResolver } from './agent-key-resolver.js';
+import { AgentKeysController } from './agent-keys.controller.js';
+import { AgentKeysService } from './agent-keys.service.js';
+import { AgentLifecycleService } from './agent-lifecycle.service.js';
+import { AgentRuntimeStateService } from './agent-runtime-state.service.js';
+import { AgentsController } from './agents.controller.js';
+import { AgentsService } from './agents.service.js';
+
+@Module({
+  imports: [CompaniesModule],
+  controllers: [AgentsController, AgentKeysController],
+  providers: [
+    AdapterCatalog,
+    AgentKeyResolver,
+    AgentKeysService,
+    AgentLifecycleService,
+    AgentRuntimeStateService,
+    AgentsService,
+  ],
+  exports: [AdapterCatalog, AgentsService],
+})
+export class AgentsModule {}

@@ -1,3 +1,6 @@
+/** What a process does: answer HTTP requests, execute runs, or both. */
+export type Role = 'api' | 'runner';
+
 /** How this process was told to run; read once at start from `BERTH_*` variables. */
 export class BerthConfig {
   /** Where everything lives that is kept on this machine: the embedded database, host id. Absolute. */
@@ -5,8 +8,9 @@ export class BerthConfig {
   /** An existing PostgreSQL, or null for the embedded one. */
   readonly databaseUrl: string | null;
   readonly host: string;
+  /** 0 until the server listens, when it was told to take any free port. */
   readonly port: number;
-  readonly roles: ReadonlySet<'api' | 'runner'>;
+  readonly roles: ReadonlySet<Role>;
   /** How long a lease lasts unless it is renewed, in seconds. */
   readonly leaseTtlSec: number;
   /** How many runs this process executes at once. */
@@ -14,6 +18,25 @@ export class BerthConfig {
   /** How much of one run's log is kept, in bytes. */
   readonly runLogMaxBytes: number;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
-  /** Where an agent's process reaches the API; without a trailing slash. */
+  /** Where an agent's process reaches the API; without a trailing slash. Final once the server listens. */
   readonly publicUrl: string;
+
+  constructor(values: Omit<BerthConfig, 'with' | 'listensOn'>) {
+    Object.assign(this, values);
+  }
+
+  /** The same configuration, except for these values. */
+  with(changes: Partial<Omit<BerthConfig, 'with' | 'listensOn'>>): BerthConfig {
+    return new BerthConfig({ ...this, ...changes });
+  }
+
+  /** Takes in which port the system chose, where any free one was asked for. */
+  listensOn(port: number): void {
+    if (this.port !== 0) return;
+    const publicUrl = this.publicUrl === localUrl(this.host, 0) ? localUrl(this.host, port) : this.publicUrl;
+    Object.assign(this, { port, publicUrl });
+  }
 }
+
+/** The address of the API as seen from this machine. */
+export const localUrl = (host: string, port: number) => `http://${host.includes(':') ? `[${host}]` : host}:${port}`;

@@ -53,7 +53,9 @@ async function refuseUnknown(
   const [table] = await execute(`select 'table' as name where to_regclass('mikro_orm_migrations') is not null`);
   if (!table) return;
   const names = new Set(known.map(({ name }) => name));
-  const unknown = (await execute('select name from mikro_orm_migrations order by id')).filter(({ name }) => !names.has(name));
+  const unknown = (await execute('select name from mikro_orm_migrations order by id')).filter(
+    ({ name }) => !names.has(name),
+  );
   if (unknown.length === 0) return;
   throw new StartupError(
     `The database was migrated by a newer Berth: this one does not know ${unknown.map(({ name }) => name).join(', ')}. ` +

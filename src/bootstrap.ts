@@ -1,0 +1,50 @@
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { Logger } from 'nestjs-pino';
+import { AppModule } from './app.module.js';
+import { BerthConfig } from './config/config.js';
+import { StartupError } from './config/startup-error.js';
+import { configureHttp } from './http/configure-http.js';
+
+const BODY_LIMIT_BYTES = 1024 * 1024;
+
+/**
+ * Assembles the application and listens. Recovery and runs begin after that: a server that has much to recover answers
+ * meanwhile.
+ * @throws StartupError when the port is taken; the application is closed again then.
+ */
+export async function bootstrap(config: BerthConfig): Promise<NestFastifyApplication> {
+  const adapter = new FastifyAdapter({ bodyLimit: BODY_LIMIT_BYTES });
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.forRoot(config), adapter, {
+    abortOnError: false,
+    bufferLogs: true,
+  });
+  try {
+    app.useLogger(app.get(Logger));
+    await configureHttp(app);
+    await app.listen(config.port, config.host);
+    const address = app.getHttpServer().address();
+    if (address !== null && typeof address === 'object') config.listensOn(address.port);
+    await app.startAllMicroservices();
+    return app;
+  } catch (error) {
+    await app.close();
+    throw listenError(error, config);
+  }
+}
+
+function listenError(error: unknown, { host, port }: BerthConfig): unknown {
+  switch ((error as NodeJS.ErrnoException).code) {
+    case 'EADDRINUSE':
+      return new StartupError(
+        `Port ${port} of ${host} is in use by another program. Stop that one, or set BERTH_PORT to another port ` +
+          '(0 takes any free one).',
+      );
+    case 'EACCES':
+      return new StartupError(`This user may not listen on port ${port}. Set BERTH_PORT to a port from 1024 upwards.`);
+    case 'EADDRNOTAVAIL':
+      return new StartupError(`This machine has no address ${host}. Set BERTH_HOST to 127.0.0.1 or leave it out.`);
+    default:
+      return error;
+  }
+}

@@ -1,0 +1,43 @@
+import { plainToInstance } from 'class-transformer';
+import { validateSync, type ValidationError } from 'class-validator';
+import path from 'node:path';
+import { BerthConfig, localUrl } from './config.js';
+import { EnvironmentVariables } from './environment-variables.js';
+import { StartupError } from './startup-error.js';
+
+/**
+ * Reads the configuration from a process's environment; an empty variable counts as one that is not set.
+ * @param cwd what a relative BERTH_HOME is relative to.
+ * @throws StartupError that names every variable with a wrong value, and every one that Berth does not know.
+ */
+export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthConfig {
+  const given = Object.entries(environment).filter(([name, value]) => name.startsWith('BERTH_') && value?.trim());
+  const variables = plainToInstance(EnvironmentVariables, Object.fromEntries(given));
+  const problems = validateSync(variables, { whitelist: true, forbidNonWhitelisted: true, stopAtFirstError: true });
+  if (problems.length > 0) {
+    throw new StartupError(`Berth cannot start with these settings:\n${problems.map(sentence).join('\n')}`);
+  }
+  const host = variables.BERTH_HOST ?? '127.0.0.1';
+  const port = variables.BERTH_PORT ?? 3100;
+  return new BerthConfig({
+    home: path.resolve(cwd, variables.BERTH_HOME ?? '.berth'),
+    databaseUrl: variables.BERTH_DATABASE_URL ?? null,
+    host,
+    port,
+    roles: new Set(variables.BERTH_ROLES ?? ['api', 'runner']),
+    leaseTtlSec: variables.BERTH_LEASE_TTL_SEC ?? 60,
+    runnerSlots: variables.BERTH_RUNNER_SLOTS ?? 8,
+    runLogMaxBytes: variables.BERTH_RUN_LOG_MAX_BYTES ?? 16 * 1024 * 1024,
+    logLevel: variables.BERTH_LOG_LEVEL ?? 'info',
+    publicUrl: variables.BERTH_PUBLIC_URL?.replace(/\/+$/, '') ?? localUrl(host, port),
+  });
+}
+
+/** What is wrong with one variable; a value that may hold a password is not repeated. */
+function sentence({ property, value, constraints = {} }: ValidationError): string {
+  if ('whitelistValidation' in constraints) return `  ${property} is not a setting of Berth; check its spelling`;
+  const [problem] = Object.values(constraints);
+  return `  ${property} ${problem}${property.endsWith('_URL') ? '' : `; it is "${shown(value)}"`}`;
+}
+
+const shown = (value: unknown) => (Number.isNaN(value) ? 'not a number' : String(value));

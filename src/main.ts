@@ -1,0 +1,60 @@
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { bootstrap } from './bootstrap.js';
+import type { BerthConfig } from './config/config.js';
+import { loadConfig } from './config/load-config.js';
+import { StartupError } from './config/startup-error.js';
+import { EmbeddedPostgres } from './database/embedded/embedded-postgres.js';
+import { lockHome } from './database/home-lock.js';
+
+/** What has to be undone at the end, the last first: the database outlives everything that uses it. */
+const undo: (() => unknown)[] = [];
+
+async function start(): Promise<void> {
+  const config = loadConfig(process.env, process.cwd());
+  const app = await bootstrap(config.databaseUrl === null ? await withOwnDatabase(config) : config);
+  undo.push(() => close(app));
+  const address = config.port === 0 ? await app.getUrl() : `http://${config.host}:${config.port}`;
+  process.stdout.write(`Berth is ready. The API is at ${address}/api, its documentation at ${address}/docs.\n`);
+}
+
+async function withOwnDatabase(config: BerthConfig): Promise<BerthConfig> {
+  undo.push(await lockHome(config.home));
+  const postgres = await EmbeddedPostgres.start(config.home);
+  undo.push(() => postgres.stop());
+  return config.with({ databaseUrl: await postgres.ensureDatabase('berth') });
+}
+
+/** A client that keeps a response open does not hold the server back for long. */
+async function close(app: NestFastifyApplication): Promise<void> {
+  const timer = setTimeout(() => app.getHttpServer().closeAllConnections(), 10_000);
+  await app.close().finally(() => clearTimeout(timer));
+}
+
+async function stop(): Promise<void> {
+  for (const step of undo.splice(0).reverse()) {
+    try {
+      await step();
+    } catch (error) {
+      console.error(error);
+    }
+  }
+}
+
+const starting = start().catch(async (error: unknown) => {
+  console.error(error instanceof StartupError ? error.message : error);
+  await stop();
+  process.exit(1);
+});
+
+let stopping = false;
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+  // Repeats are ignored: npm passes on what the terminal has already sent.
+  process.on(signal, () => {
+    if (stopping) return;
+    stopping = true;
+    void starting.then(stop).then(() => {
+      process.removeAllListeners(signal);
+      process.kill(process.pid, signal);
+    });
+  });
+}

@@ -252,6 +252,7 @@ create index heartbeat_runs_issue on heartbeat_runs (company_id, issue_id, id) w
 create index heartbeat_runs_wakeup on heartbeat_runs (company_id, wakeup_request_id);
 create index heartbeat_runs_waiting on heartbeat_runs (agent_id, due_at) where status in ('queued', 'scheduled_retry');
 create index heartbeat_runs_running on heartbeat_runs (agent_id) where status = 'running';
+create index heartbeat_runs_running_in_company on heartbeat_runs (company_id) where status = 'running';
 
 alter table agent_wakeup_requests add constraint agent_wakeup_requests_run_fk
   foreign key (company_id, run_id) references heartbeat_runs (company_id, id) deferrable initially deferred;

@@ -1,5 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import { createdAtColumn, idColumn, objectColumn, timeColumn, updatedAtColumn } from '../database/columns.js';
+import { commentIdsOf, mergeIds } from './wake-context.js';
 import type { InvocationSource, TriggerDetail } from './heartbeat-run.entity.js';
 
 export const WAKEUP_STATUSES = [
@@ -40,5 +41,59 @@ const WakeupRequestSchema = defineEntity({
 });
 
 /** A wish that an agent runs. */
-export class WakeupRequest extends WakeupRequestSchema.class {}
+export class WakeupRequest extends WakeupRequestSchema.class {
+  /** It became this run. */
+  becomeRun(runId: string): void {
+    this.status = 'queued';
+    this.statusReason = null;
+    this.runId = runId;
+  }
+
+  /** It joined a queued run, or with none the wake that waits already. */
+  coalesceInto(runId: string | null, at: Date): void {
+    this.status = 'coalesced';
+    this.statusReason = runId ? 'run_already_queued' : 'merged_into_deferred_wake';
+    this.runId = runId;
+    this.finishedAt = at;
+  }
+
+  /** It waits for the run that is working on its issue. */
+  defer(): void {
+    this.status = 'deferred_issue_execution';
+    this.statusReason = 'issue_has_live_run';
+    const ids = commentIdsOf(this);
+    if (ids.length > 0) this.payload = { ...this.payload, wakeCommentIds: ids, wakeCommentId: ids.at(-1) };
+  }
+
+  /** Takes in a later wake for the same agent and issue: comments in order, reasons beside its own. */
+  absorb(later: WakeupRequest): void {
+    const ids = mergeIds(commentIdsOf(this), commentIdsOf(later));
+    const reasons = mergeIds(this.reasons(), later.reasons());
+    this.coalescedCount += 1;
+    this.payload = {
+      ...later.payload,
+      ...this.payload,
+      ...(ids.length > 0 ? { wakeCommentIds: ids, wakeCommentId: ids.at(-1) } : {}),
+      wakeReasons: reasons,
+    };
+  }
+
+  skip(reason: string, at: Date): void {
+    this.status = 'skipped';
+    this.statusReason = reason;
+    this.finishedAt = at;
+  }
+
+  /** What its events say of it. */
+  ref(): { id: string; companyId: string; agentId: string; issueId: string | null } {
+    return { id: this.id, companyId: this.companyId, agentId: this.agentId, issueId: this.issueId ?? null };
+  }
+
+  /** Every reason it stands for, its own first. */
+  reasons(): string[] {
+    const { wakeReasons } = this.payload;
+    const merged = Array.isArray(wakeReasons) ? wakeReasons.filter((reason) => typeof reason === 'string') : [];
+    return mergeIds(this.reason ? [this.reason] : [], merged);
+  }
+}
 WakeupRequestSchema.setClass(WakeupRequest);

@@ -1,0 +1,63 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Injectable, Logger } from '@nestjs/common';
+import { EntityManager } from '@mikro-orm/postgresql';
+import { Coalescer } from '../database/coalescer.js';
+import { isConnectionLost, isRefusedByDatabase } from '../database/database-errors.js';
+import { inTransaction } from '../database/transaction.js';
+import { systemActor } from '../events/actor.js';
+import { runInScope } from '../events/request-scope.js';
+import { LeaseLostError } from '../leases/lease-errors.js';
+import type { ClaimedRun } from './claimed-run.js';
+import { EndRuns, type RunEnd } from './end-runs.js';
+import { ReadBack } from './read-back.js';
+import type { RunOutcome } from './run-outcome.js';
+import { RunningRuns } from './running-runs.js';
+import { RunnerIdentity } from './runner-identity.js';
+
+/** Between attempts while the database cannot be reached, in milliseconds. */
+const PAUSE_MS = 250;
+
+/** Records how executed runs ended, as their holder. Runs that end together share one transaction. */
+@Injectable()
+export class FinaliseService {
+  private readonly logger = new Logger(FinaliseService.name);
+  private readonly ends = new Coalescer<RunEnd, true>((batch) => this.endBatch(batch), isRefusedByDatabase);
+
+  constructor(
+    private readonly em: EntityManager,
+    private readonly endRuns: EndRuns,
+    private readonly readBack: ReadBack,
+    private readonly running: RunningRuns,
+    private readonly identity: RunnerIdentity,
+  ) {}
+
+  /**
+   * Ends run and lease together. Tries until it is committed or the lease is lost: renewals go on meanwhile.
+   * @throws LeaseLostError when somebody else ended the run, or the lease ran out before the end could be recorded.
+   */
+  async finalise(run: ClaimedRun, outcome: RunOutcome): Promise<void> {
+    const end = { runId: run.id, leaseId: run.lease.id, fencingToken: run.lease.fencingToken, outcome };
+    for (let inDoubt = false; ; inDoubt = true) {
+      try {
+        if (inDoubt && (await this.readBack.ended(run))) return;
+        await this.ends.run(end);
+        return;
+      } catch (error) {
+        if (!isConnectionLost(error)) throw error;
+        if (this.running.isLost(run)) throw new LeaseLostError(run.lease.id);
+        this.logger.warn({ err: error, runId: run.id }, 'The end of a run could not be recorded yet');
+        await delay(PAUSE_MS);
+      }
+    }
+  }
+
+  private endBatch(batch: RunEnd[]): Promise<(true | LeaseLostError)[]> {
+    return runInScope({ actor: systemActor(`runner:${this.identity.id}`), requestId: null }, () =>
+      inTransaction(this.em, async () => {
+        await this.endRuns.lockIssuesOf(batch.map(({ runId }) => runId));
+        const ended = new Set((await this.endRuns.endRunning(batch)).map(({ id }) => id));
+        return batch.map(({ runId, leaseId }) => ended.has(runId) || new LeaseLostError(leaseId));
+      }),
+    );
+  }
+}

@@ -1,0 +1,88 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { EntityManager } from '@mikro-orm/postgresql';
+import { isConnectionLost, isRefusedByDatabase } from '../database/database-errors.js';
+import { Coalescer } from '../database/coalescer.js';
+import { inTransaction } from '../database/transaction.js';
+import { systemActor } from '../events/actor.js';
+import { runInScope } from '../events/request-scope.js';
+import { ClaimRuns } from './claim-runs.js';
+import type { ClaimedRun } from './claimed-run.js';
+import { EndRuns } from './end-runs.js';
+import { Gate, type Candidate } from './gate.js';
+import { ReadBack } from './read-back.js';
+import { RunnerIdentity } from './runner-identity.js';
+
+/** Unexpected errors in a row after which a waiting run is failed. */
+const MAX_CLAIM_ERRORS = 5;
+
+/** Gives free slots their next runs. Slots that ask together are served by one transaction. */
+@Injectable()
+export class ProvisionService {
+  private readonly logger = new Logger(ProvisionService.name);
+  private readonly slots = new Coalescer<void, ClaimedRun | null>(
+    (asking) => this.serve(asking.length),
+    // A pass that failed is not repeated at once: it has been recorded, and the next pass comes by itself.
+    () => false,
+  );
+
+  constructor(
+    private readonly em: EntityManager,
+    private readonly gate: Gate,
+    private readonly claims: ClaimRuns,
+    private readonly endRuns: EndRuns,
+    private readonly readBack: ReadBack,
+    private readonly identity: RunnerIdentity,
+  ) {}
+
+  /** @returns the run that the slot shall execute, already running under its lease; null when there is nothing to do. */
+  provision(): Promise<ClaimedRun | null> {
+    return this.slots.run();
+  }
+
+  private serve(slots: number): Promise<(ClaimedRun | null)[]> {
+    return runInScope({ actor: systemActor(`runner:${this.identity.id}`), requestId: null }, async () => {
+      const candidates = await this.gate.candidates(slots * 2);
+      const claimed = candidates.length > 0 ? await this.claim(candidates, slots) : [];
+      return Array.from({ length: slots }, (_, slot) => claimed[slot] ?? null);
+    });
+  }
+
+  /** Claims together; where the database refuses one of them, each alone, so that one bad run stops no other. */
+  private async claim(candidates: Candidate[], slots: number): Promise<ClaimedRun[]> {
+    let sent: ClaimedRun[] = [];
+    try {
+      return await this.claims.claim(candidates, slots, (runs) => (sent = runs));
+    } catch (error) {
+      if (isConnectionLost(error)) return this.readBack.claimed(sent, error);
+      if (candidates.length === 1) {
+        await this.recordError(candidates[0]!, error);
+        return [];
+      }
+      if (!isRefusedByDatabase(error)) this.logger.error({ err: error }, 'A claim failed; each run is tried alone');
+    }
+    const claimed: ClaimedRun[] = [];
+    for (const candidate of candidates) {
+      if (claimed.length < slots) claimed.push(...(await this.claim([candidate], 1)));
+    }
+    return claimed;
+  }
+
+  /** Keeps an unexpected error on the run that it concerns: later each time, and never for ever. */
+  private async recordError(candidate: Candidate, error: unknown): Promise<void> {
+    this.logger.error({ err: error, runId: candidate.id }, 'A run could not be started');
+    const message = `It could not be started: ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`;
+    await inTransaction(this.em, async () => {
+      await this.endRuns.lockIssuesOf([candidate.id]);
+      const [run] = await this.em.execute<{ claim_errors: number }[]>(
+        `update heartbeat_runs set claim_errors = claim_errors + 1, updated_at = now(),
+           due_at = clock_timestamp() + make_interval(secs => power(2, claim_errors)),
+           waiting_reason = jsonb_build_object('code', 'claim_failed', 'message', ?::text, 'scope', null)
+         where id = ? and status in ('queued', 'scheduled_retry') returning claim_errors`,
+        [message, candidate.id],
+      );
+      if (run && run.claim_errors >= MAX_CLAIM_ERRORS) {
+        await this.endRuns.refuse([{ runId: candidate.id, code: 'claim_failed', message }]);
+      }
+    });
+  }
+}

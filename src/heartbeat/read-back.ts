@@ -1,0 +1,70 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Injectable, Logger } from '@nestjs/common';
+import { EntityManager } from '@mikro-orm/postgresql';
+import { isConnectionLost } from '../database/database-errors.js';
+import { inTransaction } from '../database/transaction.js';
+import type { ClaimedRun } from './claimed-run.js';
+
+/** How long to wait before the database is asked again, in milliseconds. */
+const PAUSE_MS = 200;
+
+/** Finds out what became of a transaction whose commit was not answered. */
+@Injectable()
+export class ReadBack {
+  private readonly logger = new Logger(ReadBack.name);
+
+  constructor(private readonly em: EntityManager) {}
+
+  /**
+   * @param sent the runs whose claim may have been committed.
+   * @returns those that are ours. Asks until the database answers or their leases have run out, which leaves them to
+   *   the reaper.
+   * @throws the error itself when nothing had been sent.
+   */
+  async claimed(sent: ClaimedRun[], error: unknown): Promise<ClaimedRun[]> {
+    if (sent.length === 0) throw error;
+    const deadline = Math.min(...sent.map((run) => run.deadline));
+    const states = await this.untilAnswered(sent, deadline);
+    const own = sent.filter((run) => states?.get(run.id) === 'running');
+    this.logger.warn({ sent: sent.length, own: own.length }, 'The answer to a claim was lost and has been read back');
+    return own;
+  }
+
+  /** @returns whether the run's end, sent under this lease, has been committed; null while it is still running. */
+  async ended(run: ClaimedRun): Promise<boolean | null> {
+    const states = await this.states([run]);
+    const state = states.get(run.id);
+    if (state === 'running') return null;
+    return state === 'ended by its holder';
+  }
+
+  private async untilAnswered(runs: ClaimedRun[], deadline: number): Promise<Map<string, string> | null> {
+    while (performance.now() < deadline) {
+      try {
+        return await this.states(runs);
+      } catch (error) {
+        if (!isConnectionLost(error)) throw error;
+        await delay(PAUSE_MS);
+      }
+    }
+    return null;
+  }
+
+  /**
+   * Waits for the run rows: a transaction that is still in doubt holds them, so what is read here is final. Runs that
+   * do not carry our lease are absent.
+   */
+  private states(runs: ClaimedRun[]): Promise<Map<string, string>> {
+    return inTransaction(this.em, async () => {
+      const rows = await this.em.execute<{ id: string; state: string }[]>(
+        `select r.id, case when r.status = 'running' then 'running'
+           when (select l.status from environment_leases l where l.id = r.lease_id) = 'expired' then 'expired'
+           else 'ended by its holder' end as state
+         from heartbeat_runs r
+         where r.id = any(?::uuid[]) and r.lease_id = any(?::uuid[]) for no key update of r`,
+        [`{${runs.map(({ id }) => id).join(',')}}`, `{${runs.map(({ lease }) => lease.id).join(',')}}`],
+      );
+      return new Map(rows.map(({ id, state }) => [id, state]));
+    });
+  }
+}

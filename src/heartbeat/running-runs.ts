@@ -1,0 +1,54 @@
+import { Injectable } from '@nestjs/common';
+import type { ClaimedRun } from './claimed-run.js';
+
+/** Why a run's execution is stopped before it ended by itself. */
+export type StopReason = 'cancelled' | 'lease_lost' | 'runner_shutdown';
+
+interface Running {
+  readonly run: ClaimedRun;
+  readonly abort: AbortController;
+  /** When the lease runs out, on this process's `performance.now()` clock. */
+  deadline: number;
+}
+
+/** The runs that this process is executing now, from claim to recorded end. */
+@Injectable()
+export class RunningRuns {
+  private readonly byId = new Map<string, Running>();
+
+  /** @returns the signal that stops the execution; its `reason` is a `StopReason`. */
+  add(run: ClaimedRun): AbortSignal {
+    const abort = new AbortController();
+    this.byId.set(run.id, { run, abort, deadline: run.deadline });
+    return abort.signal;
+  }
+
+  remove(run: ClaimedRun): void {
+    this.byId.delete(run.id);
+  }
+
+  all(): ClaimedRun[] {
+    return [...this.byId.values()].map(({ run }) => run);
+  }
+
+  get size(): number {
+    return this.byId.size;
+  }
+
+  /** The first reason stands. */
+  stop(runId: string, reason: StopReason): void {
+    this.byId.get(runId)?.abort.abort(reason);
+  }
+
+  /** A renewal that was sent at `deadline - ttl` has been confirmed. */
+  extend(runId: string, deadline: number): void {
+    const running = this.byId.get(runId);
+    if (running) running.deadline = Math.max(running.deadline, deadline);
+  }
+
+  /** Whether the lease cannot be counted on any more: reported lost, or past its deadline without a renewal. */
+  isLost(run: ClaimedRun): boolean {
+    const running = this.byId.get(run.id);
+    return !running || running.abort.signal.reason === 'lease_lost' || performance.now() >= running.deadline;
+  }
+}

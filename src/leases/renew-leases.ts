@@ -1,0 +1,32 @@
+import { Injectable } from '@nestjs/common';
+import { EntityManager } from '@mikro-orm/postgresql';
+
+/** A lease as its holder names it. */
+export interface HeldLease {
+  readonly id: string;
+  readonly fencingToken: number;
+}
+
+/** Extends leases. The only writer of `expires_at` after acquisition. */
+@Injectable()
+export class RenewLeases {
+  constructor(private readonly em: EntityManager) {}
+
+  /**
+   * Renews the leases that are still active, unexpired and held under the given tokens, in one statement.
+   * @param ttlSec from now, by the database's clock.
+   * @returns the new expiry of each that was renewed; what is missing is lost.
+   */
+  async renew(leases: readonly HeldLease[], ttlSec: number): Promise<Map<string, Date>> {
+    if (leases.length === 0) return new Map();
+    const rows = await this.em.execute<{ id: string; expires_at: string }[]>(
+      `update environment_leases l
+       set expires_at = greatest(l.expires_at, clock_timestamp() + make_interval(secs => ?)), last_used_at = clock_timestamp()
+       from jsonb_to_recordset(?::jsonb) as x(id uuid, "fencingToken" bigint)
+       where l.id = x.id and l.fencing_token = x."fencingToken" and l.status = 'active' and l.expires_at > clock_timestamp()
+       returning l.id, l.expires_at`,
+      [ttlSec, JSON.stringify(leases.map(({ id, fencingToken }) => ({ id, fencingToken })))],
+    );
+    return new Map(rows.map(({ id, expires_at }) => [id, new Date(expires_at)]));
+  }
+}

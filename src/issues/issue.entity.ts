@@ -1,15 +1,8 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import { assignChanges } from '../database/assign-changes.js';
 import { createdAtColumn, idColumn, timeColumn, updatedAtColumn } from '../database/columns.js';
 
-export const ISSUE_STATUSES = [
-  'backlog',
-  'todo',
-  'in_progress',
-  'in_review',
-  'done',
-  'blocked',
-  'cancelled',
-] as const;
+export const ISSUE_STATUSES = ['backlog', 'todo', 'in_progress', 'in_review', 'done', 'blocked', 'cancelled'] as const;
 export type IssueStatus = (typeof ISSUE_STATUSES)[number];
 export const ISSUE_PRIORITIES = ['critical', 'high', 'medium', 'low'] as const;
 export type IssuePriority = (typeof ISSUE_PRIORITIES)[number];
@@ -33,14 +26,29 @@ const IssueSchema = defineEntity({
     createdAt: createdAtColumn(),
     updatedAt: updatedAtColumn(),
     /** The issue's queued or running run, derived when read; undefined on an issue that was just created. */
-    executionRunId: p.uuid().formula((columns) => `live_run_of_issue(${columns.id})`).nullable(),
+    executionRunId: p
+      .uuid()
+      .formula((columns) => `live_run_of_issue(${columns.id})`)
+      .nullable(),
   },
 });
 
+/** What may be changed of an issue; a field that is left out stays as it is. */
+export interface IssueChanges {
+  readonly title?: string;
+  readonly description?: string | null;
+  readonly status?: IssueStatus;
+  readonly priority?: IssuePriority;
+  readonly assigneeAgentId?: string | null;
+  readonly environmentId?: string | null;
+  readonly executionWorkspaceId?: string | null;
+}
+
 /** A piece of work that agents are woken for. */
 export class Issue extends IssueSchema.class {
-  moveTo(status: IssueStatus): void {
-    this.status = status;
+  /** @returns the names of the fields that are different now. */
+  change(changes: IssueChanges): (keyof IssueChanges)[] {
+    return assignChanges<Issue, IssueChanges>(this, changes);
   }
 
   delete(at: Date): void {

@@ -1,0 +1,76 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
+import {
+  ApiConflictResponse,
+  ApiCreatedResponse,
+  ApiForbiddenResponse,
+  ApiNoContentResponse,
+  ApiOkResponse,
+  ApiTags,
+  ApiUnprocessableEntityResponse,
+} from '@nestjs/swagger';
+import type { Page } from '../database/page.js';
+import { ApiPage } from '../http/api-page.decorator.js';
+import { IdPipe } from '../http/id.pipe.js';
+import { Idempotent } from '../http/idempotent.decorator.js';
+import { IssueCommentResponse } from './issue-comment.dto.js';
+import { CreateIssueDto, IssueResponse, IssuesQueryDto, UpdatedIssueResponse, UpdateIssueDto } from './issue.dto.js';
+import { IssuesService } from './issues.service.js';
+
+const UNUSABLE_REFERENCE = {
+  description:
+    '`assignee_not_found`, `environment_not_found`, `environment_archived`, `workspace_not_found`, `workspace_archived`',
+};
+
+@ApiTags('Issues')
+@Controller()
+export class IssuesController {
+  constructor(private readonly issues: IssuesService) {}
+
+  /** A company's issues, newest first. */
+  @Get('companies/:companyId/issues')
+  @ApiPage(IssueResponse)
+  async list(
+    @Param('companyId', IdPipe) companyId: string,
+    @Query() query: IssuesQueryDto,
+  ): Promise<Page<IssueResponse>> {
+    return (await this.issues.list(companyId, query)).map(IssueResponse.from);
+  }
+
+  /** Makes an issue, and wakes the agent that it is assigned to. */
+  @Post('companies/:companyId/issues')
+  @Idempotent()
+  @ApiCreatedResponse({ type: IssueResponse })
+  @ApiUnprocessableEntityResponse(UNUSABLE_REFERENCE)
+  async create(@Param('companyId', IdPipe) companyId: string, @Body() body: CreateIssueDto): Promise<IssueResponse> {
+    return IssueResponse.from(await this.issues.create(companyId, body));
+  }
+
+  /** One issue, by id or identifier. */
+  @Get('issues/:idOrIdentifier')
+  @ApiOkResponse({ type: IssueResponse })
+  async get(@Param('idOrIdentifier') idOrIdentifier: string): Promise<IssueResponse> {
+    return IssueResponse.from(await this.issues.require(idOrIdentifier));
+  }
+
+  /** Changes the fields that are given, and adds a comment if one is. */
+  @Patch('issues/:idOrIdentifier')
+  @ApiOkResponse({ type: UpdatedIssueResponse })
+  @ApiUnprocessableEntityResponse(UNUSABLE_REFERENCE)
+  async update(
+    @Param('idOrIdentifier') idOrIdentifier: string,
+    @Body() body: UpdateIssueDto,
+  ): Promise<UpdatedIssueResponse> {
+    const { issue, comment } = await this.issues.update(idOrIdentifier, body);
+    return { ...IssueResponse.from(issue), ...(comment && { comment: IssueCommentResponse.from(comment) }) };
+  }
+
+  /** Takes an issue out of sight; refused while a run works on it. */
+  @Delete('issues/:idOrIdentifier')
+  @HttpCode(204)
+  @ApiNoContentResponse()
+  @ApiForbiddenResponse({ description: '`operator_only`' })
+  @ApiConflictResponse({ description: '`issue_has_live_run`; details name the run' })
+  async delete(@Param('idOrIdentifier') idOrIdentifier: string): Promise<void> {
+    await this.issues.delete(idOrIdentifier);
+  }
+}

@@ -1,0 +1,189 @@
+import { EntityManager, ForeignKeyConstraintViolationException } from '@mikro-orm/postgresql';
+import { Injectable } from '@nestjs/common';
+import { validate } from 'uuid';
+import { assertOperator, canSeeCompany } from '../auth/access.js';
+import { CompaniesService } from '../companies/companies.service.js';
+import { CompanyArchivedError, UnusableEnvironmentError } from '../companies/company-errors.js';
+import { assertUsableEnvironment } from '../companies/environment-reference.js';
+import { idFromCursor, MAX_PAGE, Page } from '../database/page.js';
+import { inTransaction } from '../database/transaction.js';
+import { NotFoundError } from '../errors/domain-error.js';
+import { DomainEvents } from '../events/domain-events.js';
+import type { IssueComment } from './issue-comment.entity.js';
+import { IssueCommentsService } from './issue-comments.service.js';
+import { IssueHasLiveRunError, UnusableWorkspaceError } from './issue-errors.js';
+import { assertUsableWorkspace, lockAssignee } from './issue-references.js';
+import type { CreateIssueDto, IssuesQueryDto, UpdateIssueDto } from './issue.dto.js';
+import { Issue, type IssueChanges } from './issue.entity.js';
+import {
+  IssueAssigned,
+  IssueCreated,
+  IssueDeleted,
+  IssueStatusChanged,
+  IssueUnassigned,
+  IssueUpdated,
+} from './issues.events.js';
+
+const IDENTIFIER = /^[A-Z][A-Z0-9]{0,9}-[1-9][0-9]{0,9}$/;
+
+/**
+ * Locks are taken in the order company, agent, issue, because telling of an assignment or a comment may wake an agent
+ * in the same transaction. Places are locked last, after everything is told.
+ */
+@Injectable()
+export class IssuesService {
+  constructor(
+    private readonly em: EntityManager,
+    private readonly events: DomainEvents,
+    private readonly companies: CompaniesService,
+    private readonly comments: IssueCommentsService,
+  ) {}
+
+  /**
+   * Newest first.
+   * @throws NotFoundError
+   */
+  async list(companyId: string, query: IssuesQueryDto): Promise<Page<Issue>> {
+    await this.companies.require(companyId);
+    const { limit = MAX_PAGE, cursor, status, assigneeAgentId } = query;
+    const before = idFromCursor(cursor);
+    const where = {
+      companyId,
+      deletedAt: null,
+      ...(before === null ? {} : { id: { $lt: before } }),
+      ...(status === undefined ? {} : { status: { $in: status } }),
+      ...(assigneeAgentId === undefined ? {} : { assigneeAgentId }),
+    };
+    const rows = await this.em.find(Issue, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
+    return Page.of(rows, limit, ({ id }) => id);
+  }
+
+  /**
+   * The issue of this id or identifier (`BER-12`), for a caller that may see it.
+   * @throws NotFoundError when it does not exist, was deleted, or is another company's.
+   */
+  async require(idOrIdentifier: string): Promise<Issue> {
+    const identifier = idOrIdentifier.toUpperCase();
+    const isId = validate(idOrIdentifier);
+    if (!isId && !IDENTIFIER.test(identifier)) throw new NotFoundError('Issue');
+    const name = isId ? { id: idOrIdentifier } : { identifier };
+    const issue = await this.em.findOne(Issue, { ...name, deletedAt: null }, { refresh: true });
+    if (!issue || !canSeeCompany(issue.companyId)) throw new NotFoundError('Issue');
+    return issue;
+  }
+
+  /** @throws NotFoundError, CompanyArchivedError, UnknownAssigneeError, UnusableEnvironmentError, UnusableWorkspaceError */
+  async create(companyId: string, fields: CreateIssueDto): Promise<Issue> {
+    return inTransaction(this.em, async () => {
+      await this.companies.requireActive(companyId);
+      const name = await this.nextName(companyId);
+      if (fields.assigneeAgentId) await lockAssignee(this.em, companyId, fields.assigneeAgentId);
+      const issue = this.em.create(Issue, { ...fields, ...name, companyId });
+      await this.flush(fields);
+      await this.events.record(new IssueCreated(issue));
+      if (issue.assigneeAgentId) await this.events.record(new IssueAssigned(issue, issue.assigneeAgentId));
+      await this.assertUsablePlaces(companyId, fields);
+      return this.em.refreshOrFail(issue);
+    });
+  }
+
+  /** @throws NotFoundError, UnknownAssigneeError, UnusableEnvironmentError, UnusableWorkspaceError */
+  async update(
+    idOrIdentifier: string,
+    { comment: body, ...changes }: UpdateIssueDto,
+  ): Promise<{ issue: Issue; comment: IssueComment | null }> {
+    return inTransaction(this.em, async () => {
+      const { id, companyId } = await this.lockBehindAssignee(idOrIdentifier, changes.assigneeAgentId);
+      const issue = await this.lock(id);
+      const { status, assigneeAgentId } = issue;
+      const fields = issue.change(changes);
+      await this.flush(changes);
+      await this.tell(issue, fields, { status, assigneeAgentId });
+      const comment = body === undefined ? null : await this.comments.add(issue, body);
+      const changed = (field: 'environmentId' | 'executionWorkspaceId') =>
+        fields.includes(field) ? issue[field] : null;
+      await this.assertUsablePlaces(companyId, {
+        environmentId: changed('environmentId'),
+        executionWorkspaceId: changed('executionWorkspaceId'),
+      });
+      return { issue: await this.em.refreshOrFail(issue), comment };
+    });
+  }
+
+  /**
+   * Takes the issue out of its users' sight; its row stays, because the record names it.
+   * @throws NotFoundError, OperatorOnlyError, IssueHasLiveRunError
+   */
+  async delete(idOrIdentifier: string): Promise<void> {
+    return inTransaction(this.em, async () => {
+      const { id } = await this.require(idOrIdentifier);
+      assertOperator();
+      const issue = await this.lock(id);
+      if (issue.executionRunId) throw new IssueHasLiveRunError(issue.executionRunId);
+      issue.delete(new Date());
+      await this.em.flush();
+      await this.events.record(new IssueDeleted(issue));
+    });
+  }
+
+  /** The next number of the company's issues: drawn under the company's row lock, so that none is drawn twice. */
+  private async nextName(companyId: string): Promise<{ number: number; identifier: string }> {
+    const [drawn] = await this.em.execute<{ issue_counter: number; issue_prefix: string }[]>(
+      `update companies set issue_counter = issue_counter + 1
+        where id = ? and status = 'active' returning issue_counter, issue_prefix`,
+      [companyId],
+    );
+    if (!drawn) throw new CompanyArchivedError(companyId);
+    return { number: drawn.issue_counter, identifier: `${drawn.issue_prefix}-${drawn.issue_counter}` };
+  }
+
+  /** Locks the agent that a change of the issue may wake: the new assignee, or else the present one. */
+  private async lockBehindAssignee(idOrIdentifier: string, newAssignee?: string | null): Promise<Issue> {
+    const issue = await this.require(idOrIdentifier);
+    if (newAssignee && newAssignee !== issue.assigneeAgentId) {
+      await lockAssignee(this.em, issue.companyId, newAssignee);
+    } else if (issue.assigneeAgentId) {
+      await this.em.execute('select id from agents where id = ? for no key update', [issue.assigneeAgentId]);
+    }
+    return issue;
+  }
+
+  private async lock(id: string): Promise<Issue> {
+    await this.em.execute('select id from issues where id = ? for no key update', [id]);
+    return this.require(id);
+  }
+
+  private async tell(
+    issue: Issue,
+    fields: (keyof IssueChanges)[],
+    before: Pick<Issue, 'status' | 'assigneeAgentId'>,
+  ): Promise<void> {
+    const others = fields.filter((field) => field !== 'status' && field !== 'assigneeAgentId');
+    if (others.length > 0) await this.events.record(new IssueUpdated(issue, others));
+    if (fields.includes('status')) await this.events.record(new IssueStatusChanged(issue, before.status, issue.status));
+    if (!fields.includes('assigneeAgentId')) return;
+    if (issue.assigneeAgentId) await this.events.record(new IssueAssigned(issue, issue.assigneeAgentId));
+    else if (before.assigneeAgentId) await this.events.record(new IssueUnassigned(issue, before.assigneeAgentId));
+  }
+
+  /** Flushed before anything is told: whoever listens in the transaction reads the issue as it is now. */
+  private async flush({ environmentId, executionWorkspaceId }: IssueChanges): Promise<void> {
+    try {
+      await this.em.flush();
+    } catch (error) {
+      if (!(error instanceof ForeignKeyConstraintViolationException)) throw error;
+      const { constraint } = error as unknown as { constraint?: string };
+      if (constraint === 'issues_environment_fk') throw UnusableEnvironmentError.missing(environmentId ?? '');
+      if (constraint === 'issues_workspace_fk') throw UnusableWorkspaceError.missing(executionWorkspaceId ?? '');
+      throw error;
+    }
+  }
+
+  private async assertUsablePlaces(
+    companyId: string,
+    { environmentId, executionWorkspaceId }: Pick<IssueChanges, 'environmentId' | 'executionWorkspaceId'>,
+  ): Promise<void> {
+    if (environmentId) await assertUsableEnvironment(this.em, companyId, environmentId);
+    if (executionWorkspaceId) await assertUsableWorkspace(this.em, companyId, executionWorkspaceId);
+  }
+}

@@ -1,0 +1,146 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Injectable, Logger, type OnModuleDestroy } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
+import { CompaniesService } from '../companies/companies.service.js';
+import { DomainError } from '../errors/domain-error.js';
+import { ActivityFeed, type FeedSubscription } from './activity-feed.js';
+import type { ActivityStreamQueryDto } from './activity.dto.js';
+import { SseConnection, sseEvent } from './sse-connection.js';
+import { CursorOfAnotherHistoryError, formatCursor, parseCursor, type StreamCursor } from './stream-cursor.js';
+import { StreamReader } from './stream-reader.js';
+
+/** Looks without being told this often, in case a process died between its commit and its announcement. */
+const POLL_MS = 2_000;
+/** A shortest time between two looks of one stream: commits that follow each other closely are read together. */
+const BREATH_MS = 15;
+/** Silence after which something is sent, so that proxies and clients see that the stream lives. */
+const KEEPALIVE_MS = 15_000;
+/** A stream ends after this time, and its client resumes: with credentials that are checked anew. */
+const LIFETIME_MS = 15 * 60_000;
+
+/** The server goes down; another, or the next, takes the stream. */
+export class ShuttingDownError extends DomainError {
+  readonly kind = 'unavailable';
+  readonly code = 'shutting_down';
+
+  constructor() {
+    super('The server is shutting down');
+  }
+}
+
+/** Delivers the record of a company as it grows, each entry once, to every client that listens. */
+@Injectable()
+export class ActivityStreams implements OnModuleDestroy {
+  private readonly logger = new Logger(ActivityStreams.name);
+  private readonly connections = new Set<SseConnection>();
+  private shuttingDown = false;
+
+  constructor(
+    private readonly companies: CompaniesService,
+    private readonly reader: StreamReader,
+    private readonly feed: ActivityFeed,
+  ) {}
+
+  /** Streams keep the server from closing, so they end first. */
+  onModuleDestroy(): void {
+    this.shuttingDown = true;
+    for (const connection of this.connections) connection.end();
+  }
+
+  /**
+   * Serves one client until it leaves.
+   * @param lastEventId the last event that it has seen, if it resumes.
+   * @throws NotFoundError, InvalidInputError, CursorOfAnotherHistoryError, before anything is answered
+   */
+  async serve(
+    companyId: string,
+    lastEventId: string | undefined,
+    from: ActivityStreamQueryDto['from'],
+    reply: FastifyReply,
+  ): Promise<void> {
+    if (this.shuttingDown) throw new ShuttingDownError();
+    await this.companies.require(companyId);
+    // Subscribed before the start is decided, so that nothing falls in between.
+    const subscription = this.feed.subscribe(companyId);
+    try {
+      const cursor = await this.start(lastEventId, from);
+      await this.run(subscription, cursor, reply);
+    } finally {
+      subscription.end();
+    }
+  }
+
+  private async start(lastEventId: string | undefined, from: 'now' | 'start' = 'now'): Promise<StreamCursor> {
+    if (!lastEventId) return this.reader.cursorAt(from);
+    const cursor = parseCursor(lastEventId);
+    await this.reader.verify(cursor);
+    return cursor;
+  }
+
+  private async run(subscription: FeedSubscription, start: StreamCursor, reply: FastifyReply): Promise<void> {
+    const connection = SseConnection.open(reply);
+    this.connections.add(connection);
+    const endOfLife = setTimeout(() => connection.end(), LIFETIME_MS);
+    try {
+      // Lets a client resume even if nothing happens before it loses the connection.
+      await connection.send(sseEvent(formatCursor(start)));
+      await this.deliver(subscription, start, connection);
+    } catch (error) {
+      this.logger.error({ err: error, companyId: subscription.companyId }, 'A stream of activity broke off');
+    } finally {
+      clearTimeout(endOfLife);
+      this.connections.delete(connection);
+      connection.end();
+    }
+  }
+
+  private async deliver(subscription: FeedSubscription, start: StreamCursor, connection: SseConnection): Promise<void> {
+    let cursor = start;
+    let lastSent = Date.now();
+    while (!connection.closed.aborted) {
+      const next = await this.readOn(subscription.companyId, cursor, connection);
+      if (next === 'end') return;
+      cursor = next.cursor;
+      if (next.events.length > 0) {
+        await connection.send(next.events.join(''));
+        lastSent = Date.now();
+      }
+      if (cursor.page) continue;
+      await delay(BREATH_MS);
+      await subscription.grew(POLL_MS, connection.closed);
+      if (Date.now() - lastSent >= KEEPALIVE_MS) {
+        await connection.send(`: keepalive\n${sseEvent(formatCursor(cursor))}`);
+        lastSent = Date.now();
+      }
+    }
+  }
+
+  /**
+   * Reads the next page. While the database is away the stream stays open; if it comes back with another history, the
+   * stream ends, and its client learns why when it tries to resume.
+   */
+  private async readOn(
+    companyId: string,
+    cursor: StreamCursor,
+    connection: SseConnection,
+  ): Promise<{ events: string[]; cursor: StreamCursor } | 'end'> {
+    let failed = false;
+    while (!connection.closed.aborted) {
+      try {
+        if (failed) await this.reader.verify(cursor);
+        const page = await this.reader.read(companyId, cursor);
+        const events = page.entries.map(({ entry, cursor: seen }, at) =>
+          sseEvent(formatCursor(at === page.entries.length - 1 ? page.cursor : seen), entry),
+        );
+        return { events, cursor: page.cursor };
+      } catch (error) {
+        if (error instanceof CursorOfAnotherHistoryError) return 'end';
+        if (!failed) this.logger.warn({ err: error, companyId }, 'A stream of activity waits for the database');
+        failed = true;
+        await delay(POLL_MS);
+        await connection.send(': waiting for the database\n\n');
+      }
+    }
+    return 'end';
+  }
+}

@@ -1,0 +1,109 @@
+import { EntityManager, type FilterQuery } from '@mikro-orm/postgresql';
+import { Injectable } from '@nestjs/common';
+import { validate } from 'uuid';
+import { Agent } from '../agents/agent.entity.js';
+import { canSeeCompany } from '../auth/access.js';
+import { ForbiddenError } from '../auth/auth-errors.js';
+import { CompaniesService } from '../companies/companies.service.js';
+import { newId } from '../database/id.js';
+import { MAX_PAGE, Page, sequenceFromCursor, type PageRequest } from '../database/page.js';
+import { inTransaction } from '../database/transaction.js';
+import { InvalidInputError, NotFoundError } from '../errors/domain-error.js';
+import { DomainEvents } from '../events/domain-events.js';
+import { currentActor } from '../events/request-scope.js';
+import { HeartbeatRun } from '../heartbeat/heartbeat-run.entity.js';
+import { Issue } from '../issues/issue.entity.js';
+import type { ActivityQueryDto, AddActivityDto } from './activity.dto.js';
+import { Activity } from './activity.entity.js';
+import { CustomActivityAdded, type CustomEntry } from './activity.events.js';
+
+const MAX_DETAILS_BYTES = 16 * 1024;
+
+/** Reads the record, and takes the entries that clients add. */
+@Injectable()
+export class ActivityService {
+  constructor(
+    private readonly em: EntityManager,
+    private readonly events: DomainEvents,
+    private readonly companies: CompaniesService,
+  ) {}
+
+  /** Newest first. @throws NotFoundError */
+  async list(companyId: string, query: ActivityQueryDto): Promise<Page<Activity>> {
+    await this.companies.require(companyId);
+    const { since, until, agentId, runId, entityType, entityId, action } = query;
+    const filters = { agentId, runId, entityType, entityId, action };
+    const given = Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== undefined));
+    const createdAt = { ...(since ? { $gte: new Date(since) } : {}), ...(until ? { $lt: new Date(until) } : {}) };
+    const time = since || until ? { createdAt } : {};
+    return this.page({ companyId, ...given, ...time }, query);
+  }
+
+  /**
+   * What happened to an issue, newest first.
+   * @param reference its id or its identifier
+   * @throws NotFoundError
+   */
+  async listOfIssue(reference: string, request: PageRequest): Promise<Page<Activity>> {
+    const named = validate(reference) ? { id: reference } : { identifier: reference.toUpperCase() };
+    const issue = await this.em.findOne(Issue, { ...named, deletedAt: null });
+    if (!issue || !canSeeCompany(issue.companyId)) throw new NotFoundError('Issue');
+    return this.page({ companyId: issue.companyId, entityType: 'issue', entityId: issue.id }, request);
+  }
+
+  /**
+   * Adds a client's own entry.
+   * @throws NotFoundError, ForbiddenError when an agent speaks for another, InvalidInputError
+   */
+  async add(companyId: string, dto: AddActivityDto): Promise<Activity> {
+    await this.companies.require(companyId);
+    const entry = toEntry(companyId, dto);
+    await this.assertMayName(companyId, entry);
+    return inTransaction(this.em, async () => {
+      const id = newId();
+      await this.events.record(new CustomActivityAdded(companyId, id, entry));
+      await this.em.flush();
+      return this.em.findOneOrFail(Activity, id);
+    });
+  }
+
+  private async page(where: FilterQuery<Activity>, { limit = MAX_PAGE, cursor }: PageRequest): Promise<Page<Activity>> {
+    const before = sequenceFromCursor(cursor);
+    const rows = await this.em.find(
+      Activity,
+      { $and: [where, before === null ? {} : { seq: { $lt: Number(before) } }] },
+      { orderBy: { seq: 'desc' }, limit: limit + 1, populate: ['seq'] },
+    );
+    return Page.of(rows, limit, ({ seq }) => String(seq));
+  }
+
+  /** An entry names an agent and a run of its own company, and an agent's entry itself and its own runs. */
+  private async assertMayName(companyId: string, { agentId, runId }: CustomEntry): Promise<void> {
+    const actor = currentActor();
+    const own = actor.type === 'agent' ? actor.id : null;
+    if (own !== null && agentId !== null && agentId !== own) {
+      throw new ForbiddenError('An agent can add entries about itself only');
+    }
+    if (agentId !== null && !(await this.em.count(Agent, { id: agentId, companyId }))) throw new NotFoundError('Agent');
+    if (runId === null) return;
+    const run = await this.em.findOne(HeartbeatRun, { id: runId, companyId }, { fields: ['id', 'agentId'] });
+    if (!run) throw new NotFoundError('Run');
+    if (own !== null && run.agentId !== own)
+      throw new ForbiddenError('An agent can add entries about its own runs only');
+  }
+}
+
+function toEntry(companyId: string, dto: AddActivityDto): CustomEntry {
+  const details = dto.details ?? {};
+  if (Buffer.byteLength(JSON.stringify(details)) > MAX_DETAILS_BYTES) {
+    const message = `details must not be larger than ${MAX_DETAILS_BYTES} bytes of JSON`;
+    throw new InvalidInputError(`Invalid input: ${message}`, [{ field: 'details', message }]);
+  }
+  return {
+    action: dto.action,
+    subject: { type: dto.entityType ?? 'company', id: dto.entityId ?? companyId },
+    agentId: dto.agentId ?? null,
+    runId: dto.runId ?? null,
+    details,
+  };
+}

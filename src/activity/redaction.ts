@@ -1,0 +1,27 @@
+/** Names of fields whose values are secrets, however they are written. */
+const SECRET_NAME =
+  /(secret|password|passwd|passphrase|api[-_]?key|access[-_]?key|private[-_]?key|authorization|cookie|credentials?|(^|[-_a-z])token)$/i;
+/** Ends like a secret, and is a number that everybody may see. */
+const NOT_SECRET = new Set(['fencingToken', 'fencing_token']);
+
+export const REDACTED = '[redacted]';
+
+/**
+ * A copy without the values of fields that are obviously secrets. It is the second line of defence: an event's details
+ * should hold no secret in the first place.
+ */
+export function withoutSecrets(details: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(details).map(([name, value]) => [name, redact(name, value)]));
+}
+
+function redact(name: string, value: unknown): unknown {
+  const counts = typeof value === 'number' || typeof value === 'boolean' || value === null;
+  if (!counts && SECRET_NAME.test(name) && !NOT_SECRET.has(name)) return REDACTED;
+  return redactNested(value);
+}
+
+function redactNested(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(redactNested);
+  if (typeof value !== 'object' || value === null || value instanceof Date) return value;
+  return withoutSecrets(value as Record<string, unknown>);
+}

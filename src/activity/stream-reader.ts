@@ -1,0 +1,97 @@
+import { EntityManager } from '@mikro-orm/postgresql';
+import { Injectable } from '@nestjs/common';
+import type { ActivityResponse } from './activity.dto.js';
+import { BEFORE_EVERYTHING, CursorOfAnotherHistoryError, type StreamCursor } from './stream-cursor.js';
+
+/** Most entries that one read delivers. */
+export const STREAM_PAGE = 200;
+
+/** One entry, and the cursor of a reader that has seen it. */
+export interface StreamedEntry {
+  readonly entry: ActivityResponse;
+  readonly cursor: StreamCursor;
+}
+
+interface Row extends Omit<ActivityResponse, 'createdAt'> {
+  created_at: string;
+  until: string;
+  tx: string;
+  seq: string;
+}
+
+/**
+ * What became visible after the snapshot that a reader has seen, in the order of (tx, seq). It neither misses a
+ * transaction that commits after one with a higher number, nor waits for one that is still open.
+ */
+const NEWLY_VISIBLE = `
+  with page as materialized (select coalesce(?::pg_snapshot, pg_current_snapshot()) until)
+  select page.until::text, a.*
+  from page left join lateral (
+    select id, seq::text, tx::text, company_id "companyId", actor_type "actorType", actor_id "actorId", action,
+      entity_type "entityType", entity_id "entityId", agent_id "agentId", run_id "runId", details, created_at
+    from activity_log
+    where company_id = ?
+      and tx >= pg_snapshot_xmin(?::pg_snapshot) and not pg_visible_in_snapshot(tx, ?::pg_snapshot)
+      and pg_visible_in_snapshot(tx, page.until)
+      and (tx, seq) > (?::xid8, ?::bigint)
+    order by activity_log.tx, activity_log.seq limit ?) a on true
+  order by a.tx::xid8, a.seq::bigint`;
+
+/** Reads the record in the order in which it became visible. */
+@Injectable()
+export class StreamReader {
+  constructor(private readonly em: EntityManager) {}
+
+  /** A cursor at which everything so far, or nothing, has been seen. */
+  async cursorAt(from: 'now' | 'start'): Promise<StreamCursor> {
+    const { epoch, now } = await this.history();
+    return { epoch, seen: from === 'now' ? now : BEFORE_EVERYTHING, page: null };
+  }
+
+  /**
+   * Checks that a cursor belongs to the history that the database is in.
+   * @throws CursorOfAnotherHistoryError
+   */
+  async verify(cursor: StreamCursor): Promise<void> {
+    const { epoch, next } = await this.history();
+    const newest = (cursor.page?.until ?? cursor.seen).split(':')[1] ?? '';
+    // A snapshot from the future was taken before a restore that kept the epoch.
+    if (cursor.epoch !== epoch || BigInt(newest) > BigInt(next)) throw new CursorOfAnotherHistoryError();
+  }
+
+  /** The next entries after a cursor, at most a page of them, and the cursor after these. */
+  async read(companyId: string, cursor: StreamCursor): Promise<{ entries: StreamedEntry[]; cursor: StreamCursor }> {
+    const { epoch, seen, page } = cursor;
+    const after = [page?.tx ?? '0', page?.seq ?? '0'];
+    const rows = await this.em
+      .fork()
+      .execute<Row[]>(NEWLY_VISIBLE, [page?.until ?? null, companyId, seen, seen, ...after, STREAM_PAGE]);
+    const until = rows[0]?.until ?? seen;
+    const entries = rows
+      .filter(({ id }) => id !== null)
+      .map((row) => ({
+        entry: toResponse(row),
+        cursor: { epoch, seen, page: { until, tx: row.tx, seq: row.seq } },
+      }));
+    const last = entries.at(-1);
+    // A page that is not full ends what became visible until its snapshot.
+    return {
+      entries,
+      cursor: last && entries.length === STREAM_PAGE ? last.cursor : { epoch, seen: until, page: null },
+    };
+  }
+
+  private async history(): Promise<{ epoch: string; now: string; next: string }> {
+    const [history] = await this.em
+      .fork()
+      .execute<{ epoch: string; now: string; next: string }[]>(
+        `select epoch, pg_current_snapshot()::text now, pg_snapshot_xmax(pg_current_snapshot())::text next from instance`,
+      );
+    if (!history) throw new Error('The database has lost the row that names its history');
+    return history;
+  }
+}
+
+function toResponse({ created_at, until: _until, tx: _tx, seq: _seq, ...entry }: Row): ActivityResponse {
+  return { ...entry, createdAt: new Date(created_at) };
+}

@@ -1,0 +1,40 @@
+import { Controller, Get, Res } from '@nestjs/common';
+import { ApiOkResponse, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
+import { HealthResponse, LivenessResponse } from './health.dto.js';
+import { HealthService } from './health.service.js';
+
+@ApiTags('Health')
+@Controller('health')
+export class HealthController {
+  constructor(private readonly health: HealthService) {}
+
+  /** How the server is: 503 when it cannot reach its database. */
+  @Get()
+  @ApiOkResponse({ type: HealthResponse })
+  @ApiServiceUnavailableResponse({ type: HealthResponse })
+  check(@Res({ passthrough: true }) reply: FastifyReply): Promise<HealthResponse> {
+    return this.answer(reply);
+  }
+
+  /** Whether the process answers at all; a supervisor that gets no answer restarts it. */
+  @Get('live')
+  @ApiOkResponse({ type: LivenessResponse })
+  live(): LivenessResponse {
+    return { status: 'ok' };
+  }
+
+  /** Whether requests can be sent here: 503 when the database cannot be reached. */
+  @Get('ready')
+  @ApiOkResponse({ type: HealthResponse })
+  @ApiServiceUnavailableResponse({ type: HealthResponse })
+  ready(@Res({ passthrough: true }) reply: FastifyReply): Promise<HealthResponse> {
+    return this.answer(reply);
+  }
+
+  private async answer(reply: FastifyReply): Promise<HealthResponse> {
+    const health = await this.health.check();
+    if (health.status !== 'ok') reply.status(503).header('Retry-After', '1');
+    return health;
+  }
+}

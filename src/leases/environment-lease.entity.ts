@@ -42,10 +42,15 @@ const EnvironmentLeaseSchema = defineEntity({
   },
 });
 
-/** The claim of one holder on one environment, from acquire to its end. Its transitions are set-based: see `*-leases.ts`. */
+/**
+ * The claim of one holder on one environment, from acquire to its end. Its transitions are set-based statements, each in a
+ * file of its own: `acquire-leases.ts`, `renew-leases.ts`, `end-leases.ts`.
+ */
 export class EnvironmentLease extends EnvironmentLeaseSchema.class {
+  /** Writes keys over the present ones; null takes one out. */
   mergeMetadata(patch: Record<string, unknown>): void {
-    this.metadata = { ...this.metadata, ...patch };
+    const merged = Object.entries({ ...this.metadata, ...patch });
+    this.metadata = Object.fromEntries(merged.filter(([, value]) => value !== null));
   }
 }
 EnvironmentLeaseSchema.setClass(EnvironmentLease);

@@ -70,6 +70,30 @@ export class LeaseFailed extends LeaseEvent {
   static override readonly action = 'environment.lease_failed';
 }
 
+/** The holder, or an operator, changed what is noted with a lease. */
+@RegisterEvent
+export class LeaseMetadataChanged extends DomainEvent {
+  static override readonly wireName = 'lease.metadata_changed';
+  static override readonly action = 'environment.lease_metadata_changed';
+  readonly companyId: string;
+  readonly subject: { type: string; id: string };
+  override readonly runId: string | null;
+
+  constructor(
+    lease: { id: string; companyId: string; heartbeatRunId?: string | null },
+    private readonly keys: string[],
+  ) {
+    super();
+    this.companyId = lease.companyId;
+    this.subject = { type: 'environment_lease', id: lease.id };
+    this.runId = lease.heartbeatRunId ?? null;
+  }
+
+  override details(): Record<string, unknown> {
+    return { keys: this.keys };
+  }
+}
+
 /** The event that says how a lease ended. */
 export function leaseEnded(lease: LeaseFacts): LeaseReleased | LeaseExpired | LeaseFailed {
   switch (lease.status) {

@@ -1,0 +1,16 @@
+import { Module } from '@nestjs/common';
+import { CompaniesModule } from '../companies/companies.module.js';
+import { EnvironmentsModule } from '../environments/environments.module.js';
+import { AcquireLeases } from './acquire-leases.js';
+import { EndLeases } from './end-leases.js';
+import { LeasesController } from './leases.controller.js';
+import { LeasesService } from './leases.service.js';
+import { RenewLeases } from './renew-leases.js';
+
+@Module({
+  imports: [CompaniesModule, EnvironmentsModule],
+  controllers: [LeasesController],
+  providers: [AcquireLeases, EndLeases, RenewLeases, LeasesService],
+  exports: [AcquireLeases, EndLeases, RenewLeases, LeasesService],
+})
+export class LeasesModule {}

@@ -1,0 +1,149 @@
+import { Injectable } from '@nestjs/common';
+import { EntityManager } from '@mikro-orm/postgresql';
+import type { FilterQuery } from '@mikro-orm/core';
+import { assertCompanyAccess } from '../auth/access.js';
+import { CompaniesService } from '../companies/companies.service.js';
+import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { inTransaction } from '../database/transaction.js';
+import { EnvironmentsService } from '../environments/environments.service.js';
+import { InvalidInputError, NotFoundError } from '../errors/domain-error.js';
+import { DomainEvents } from '../events/domain-events.js';
+import { currentActor } from '../events/request-scope.js';
+import { EndLeases } from './end-leases.js';
+import { EnvironmentLease, type LeaseStatus } from './environment-lease.entity.js';
+import { FencingTokenRequiredError, LeaseLostError } from './lease-errors.js';
+import { LeaseMetadataChanged } from './leases.events.js';
+import { RenewLeases } from './renew-leases.js';
+
+/** Which leases a list shows. */
+export interface LeaseFilter extends PageRequest {
+  readonly status?: LeaseStatus;
+  readonly environmentId?: string;
+  readonly runId?: string;
+  /** Only what was held at this time. */
+  readonly asOf?: Date;
+}
+
+/** Most bytes of a lease's metadata, as JSON. */
+const MAX_METADATA_BYTES = 65_536;
+
+/** What is asked of leases one at a time; how they begin and end in numbers is in the files named for it. */
+@Injectable()
+export class LeasesService {
+  constructor(
+    private readonly em: EntityManager,
+    private readonly events: DomainEvents,
+    private readonly companies: CompaniesService,
+    private readonly environments: EnvironmentsService,
+    private readonly renewals: RenewLeases,
+    private readonly ends: EndLeases,
+  ) {}
+
+  /** A company's leases, newest first. */
+  async ofCompany(companyId: string, filter: LeaseFilter): Promise<Page<EnvironmentLease>> {
+    await this.companies.require(companyId);
+    return this.list({ companyId }, filter);
+  }
+
+  /** An environment's leases, newest first. */
+  async ofEnvironment(environmentId: string, filter: LeaseFilter): Promise<Page<EnvironmentLease>> {
+    const { companyId } = await this.environments.require(environmentId);
+    return this.list({ companyId, environmentId }, filter);
+  }
+
+  /** A run's leases, newest first; the caller has checked that it may see the run. */
+  async ofRun(companyId: string, heartbeatRunId: string): Promise<EnvironmentLease[]> {
+    return (await this.list({ companyId, heartbeatRunId }, {})).items;
+  }
+
+  /** @throws NotFoundError */
+  async require(leaseId: string): Promise<EnvironmentLease> {
+    const lease = await this.em.findOne(EnvironmentLease, leaseId);
+    if (!lease) throw new NotFoundError('Lease');
+    assertCompanyAccess(lease.companyId, 'Lease');
+    return lease;
+  }
+
+  /**
+   * Writes keys over those of the lease's metadata; null takes one out.
+   * @param fencingToken what the holder was given; only an operator may leave it out.
+   * @throws NotFoundError, FencingTokenRequiredError, LeaseLostError, InvalidInputError
+   */
+  patchMetadata(leaseId: string, patch: Record<string, unknown>, fencingToken?: number): Promise<EnvironmentLease> {
+    return inTransaction(this.em, async () => {
+      const lease = await this.hold(leaseId, fencingToken);
+      lease.mergeMetadata(patch);
+      if (Buffer.byteLength(JSON.stringify(lease.metadata)) > MAX_METADATA_BYTES) {
+        const message = `must be at most ${MAX_METADATA_BYTES} bytes of JSON in all`;
+        throw new InvalidInputError('The metadata of this lease would become too large', [
+          { field: 'metadata', message },
+        ]);
+      }
+      await this.events.record(new LeaseMetadataChanged(lease, Object.keys(patch)));
+      return lease;
+    });
+  }
+
+  /**
+   * Extends one lease from now on. Changes no state, so nothing is recorded.
+   * @throws NotFoundError, FencingTokenRequiredError, LeaseLostError
+   */
+  async renew(leaseId: string, ttlSec: number, fencingToken?: number): Promise<EnvironmentLease> {
+    return inTransaction(this.em, async () => {
+      const lease = await this.hold(leaseId, fencingToken);
+      const held = { id: lease.id, fencingToken: lease.fencingToken };
+      const renewed = await this.renewals.renew([held], ttlSec);
+      if (!renewed.has(leaseId)) throw new LeaseLostError(leaseId);
+      return this.em.refreshOrFail(lease);
+    });
+  }
+
+  /**
+   * Releases a lease that no run holds. Repeating it changes nothing.
+   * @throws NotFoundError, FencingTokenRequiredError, LeaseLostError
+   */
+  release(leaseId: string, reason: string | null, fencingToken?: number): Promise<EnvironmentLease> {
+    return inTransaction(this.em, async () => {
+      const lease = await this.lock(leaseId, fencingToken);
+      if (lease.status === 'active') {
+        await this.ends.end([{ id: leaseId, status: 'released', reason, agentId: null }]);
+      }
+      return this.em.refreshOrFail(lease);
+    });
+  }
+
+  /** Locks a lease that the caller has to hold now. */
+  private async hold(leaseId: string, fencingToken?: number): Promise<EnvironmentLease> {
+    const lease = await this.lock(leaseId, fencingToken);
+    const [{ expired }] = (await this.em.execute(`select clock_timestamp() >= ?::timestamptz as expired`, [
+      lease.expiresAt.toISOString(),
+    ])) as [{ expired: boolean }];
+    if (lease.status !== 'active' || expired) throw new LeaseLostError(leaseId);
+    return lease;
+  }
+
+  private async lock(leaseId: string, fencingToken?: number): Promise<EnvironmentLease> {
+    await this.em.execute(`select 1 from environment_leases where id = ? for no key update`, [leaseId]);
+    const lease = await this.require(leaseId);
+    if (fencingToken === undefined && currentActor().type === 'agent') throw new FencingTokenRequiredError();
+    if (fencingToken !== undefined && fencingToken !== lease.fencingToken) throw new LeaseLostError(leaseId);
+    return lease;
+  }
+
+  private async list(
+    scope: FilterQuery<EnvironmentLease>,
+    { status, environmentId, runId, asOf, limit = MAX_PAGE, cursor }: LeaseFilter,
+  ): Promise<Page<EnvironmentLease>> {
+    const before = idFromCursor(cursor);
+    const where: FilterQuery<EnvironmentLease>[] = [
+      scope,
+      status ? { status } : {},
+      environmentId ? { environmentId } : {},
+      runId ? { heartbeatRunId: runId } : {},
+      asOf ? { acquiredAt: { $lte: asOf }, $or: [{ releasedAt: null }, { releasedAt: { $gt: asOf } }] } : {},
+      before ? { id: { $lt: before } } : {},
+    ];
+    const rows = await this.em.find(EnvironmentLease, { $and: where }, { orderBy: { id: 'desc' }, limit: limit + 1 });
+    return Page.of(rows, limit, ({ id }) => id);
+  }
+}

@@ -1,6 +1,7 @@
-import { EntityManager, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
+import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
 import { assertCompanyAccess, assertOperator } from '../auth/access.js';
+import { violatedConstraint } from '../database/database-errors.js';
 import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { NotFoundError } from '../errors/domain-error.js';
@@ -103,8 +104,8 @@ export class CompaniesService {
     try {
       await this.em.flush();
     } catch (error) {
-      if (!(error instanceof UniqueConstraintViolationException)) throw error;
-      throw new IssuePrefixTakenError(prefix);
+      if (violatedConstraint(error) === 'companies_issue_prefix_unique') throw new IssuePrefixTakenError(prefix);
+      throw error;
     }
   }
 }

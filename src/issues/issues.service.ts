@@ -1,10 +1,11 @@
-import { EntityManager, ForeignKeyConstraintViolationException } from '@mikro-orm/postgresql';
+import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
 import { validate } from 'uuid';
 import { assertOperator, canSeeCompany } from '../auth/access.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { CompanyArchivedError, UnusableEnvironmentError } from '../companies/company-errors.js';
 import { assertUsableEnvironment } from '../companies/environment-reference.js';
+import { violatedConstraint } from '../database/database-errors.js';
 import { idFromCursor, MAX_PAGE, Page } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { NotFoundError } from '../errors/domain-error.js';
@@ -171,8 +172,7 @@ export class IssuesService {
     try {
       await this.em.flush();
     } catch (error) {
-      if (!(error instanceof ForeignKeyConstraintViolationException)) throw error;
-      const { constraint } = error as unknown as { constraint?: string };
+      const constraint = violatedConstraint(error);
       if (constraint === 'issues_environment_fk') throw UnusableEnvironmentError.missing(environmentId ?? '');
       if (constraint === 'issues_workspace_fk') throw UnusableWorkspaceError.missing(executionWorkspaceId ?? '');
       throw error;

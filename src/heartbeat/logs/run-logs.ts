@@ -1,0 +1,18 @@
+import { Injectable } from '@nestjs/common';
+import { BerthConfig } from '../../config/config.js';
+import { RunLogStore, type LogHolder } from './run-log-store.js';
+import { RunLogWriter } from './run-log-writer.js';
+
+/** Opens the logs of runs for writing. */
+@Injectable()
+export class RunLogs {
+  constructor(
+    private readonly store: RunLogStore,
+    private readonly config: BerthConfig,
+  ) {}
+
+  /** A log for one execution, under the lease that it runs by. Close it before the run is finalised. */
+  open(holder: LogHolder): RunLogWriter {
+    return new RunLogWriter(this.store, holder, this.config.runLogMaxBytes);
+  }
+}

@@ -2,18 +2,22 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Logger } from 'nestjs-pino';
 import { AppModule } from './app.module.js';
-import { BerthConfig } from './config/config.js';
+import type { BerthConfig } from './config/config.js';
 import { StartupError } from './config/startup-error.js';
+import { prepareDatabase } from './database/migrations.js';
 import { configureHttp } from './http/configure-http.js';
 
 const BODY_LIMIT_BYTES = 1024 * 1024;
 
 /**
- * Assembles the application and listens. Recovery and runs begin after that: a server that has much to recover answers
- * meanwhile.
- * @throws StartupError when the port is taken; the application is closed again then.
+ * Brings the database to this build's schema, assembles the application and listens. Recovery and runs
+ * begin after that: a server that has much to recover answers meanwhile.
+ * @param config with the address of a database that runs.
+ * @throws StartupError when the database cannot be used or the port is taken; nothing stays open then.
  */
 export async function bootstrap(config: BerthConfig): Promise<NestFastifyApplication> {
+  if (config.databaseUrl === null) throw new Error('The embedded database has to be started before the application');
+  await prepareDatabase(config.databaseUrl);
   const adapter = new FastifyAdapter({ bodyLimit: BODY_LIMIT_BYTES });
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.forRoot(config), adapter, {
     abortOnError: false,

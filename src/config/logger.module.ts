@@ -4,7 +4,14 @@ import type { LogFn } from 'pino';
 import { BerthConfig } from './config.js';
 
 /** What Nest tells about its own assembly: hundreds of lines that say nothing to an operator. */
-const ASSEMBLY = new Set(['InstanceLoader', 'NestFactory', 'RouterExplorer', 'RoutesResolver', 'NestMicroservice']);
+const ASSEMBLY = new Set([
+  'InstanceLoader',
+  'NestApplication',
+  'NestFactory',
+  'RouterExplorer',
+  'RoutesResolver',
+  'NestMicroservice',
+]);
 const INFO = 30;
 
 function logMethod(this: ThisType<unknown>, args: Parameters<LogFn>, method: LogFn, level: number): void {

@@ -1,29 +1,25 @@
-import { Global, Module } from '@nestjs/common';
+import { Module, type DynamicModule } from '@nestjs/common';
 import { MikroOrmModule } from '@mikro-orm/nestjs';
-import { PostgreSqlDriver } from '@mikro-orm/postgresql';
+import { PostgreSqlDriver, type Options } from '@mikro-orm/postgresql';
 import { BerthConfig } from '../config/config.js';
-import { ormOptions } from '../mikro-orm.config.js';
 import { connectionOptions } from './connection.js';
-import { migrate } from './migrations.js';
-import { checkServer } from './server-check.js';
 
 /** Connections of one process: its runs hold none while they execute. */
 const POOL_SIZE = 16;
 
-/** Connects to the database, after bringing it to this build's schema: nobody sees it any earlier. */
-@Global()
-@Module({
-  imports: [
-    MikroOrmModule.forRootAsync({
+/** Connects to the database, which `prepareDatabase` has brought to this build's schema. */
+@Module({})
+export class DatabaseModule {
+  /** @param ormOptions adds the entities, which belong to the modules above this one. */
+  static forRoot(ormOptions: (connection: Options) => Options): DynamicModule {
+    const orm = MikroOrmModule.forRootAsync({
       driver: PostgreSqlDriver,
       inject: [BerthConfig],
-      useFactory: async ({ databaseUrl }: BerthConfig) => {
+      useFactory: ({ databaseUrl }: BerthConfig) => {
         if (databaseUrl === null) throw new Error('The embedded database has to be started before the application');
-        await checkServer(databaseUrl);
-        await migrate(databaseUrl);
         return ormOptions(connectionOptions(databaseUrl, 'berth', POOL_SIZE));
       },
-    }),
-  ],
-})
-export class DatabaseModule {}
+    });
+    return { module: DatabaseModule, imports: [orm] };
+  }
+}

@@ -3,11 +3,21 @@ import { Migration, Migrator } from '@mikro-orm/migrations';
 import { MikroORM } from '@mikro-orm/postgresql';
 import { StartupError } from '../config/startup-error.js';
 import { connectionOptions } from './connection.js';
+import { checkServer } from './server-check.js';
 
 /** Plain SQL files, in the order of their names: what they say is the schema. */
 const DIRECTORY = new URL('../../migrations/', import.meta.url);
 /** Any constant: what servers that start at once queue for. */
 const LOCK = 0x6265_7274;
+
+/**
+ * Makes sure that the database can be used, and has the schema of this build.
+ * @throws StartupError when it cannot be.
+ */
+export async function prepareDatabase(databaseUrl: string): Promise<void> {
+  await checkServer(databaseUrl);
+  await migrate(databaseUrl);
+}
 
 /**
  * Brings the database to the schema of this build, all or nothing; servers that start at once migrate once.
@@ -19,7 +29,7 @@ export async function migrate(databaseUrl: string): Promise<void> {
     ...connectionOptions(databaseUrl, 'berth-migrations'),
     entities: [],
     extensions: [Migrator],
-    migrations: { migrationsList: known, snapshot: false, disableForeignKeys: false },
+    migrations: { migrationsList: known, snapshot: false, silent: true, disableForeignKeys: false },
     discovery: { warnWhenNoEntities: false },
     ensureDatabase: false,
   });

@@ -27,7 +27,10 @@ export class ServerProcess {
   }
 
   /** Spawns the built server without waiting for anything. */
-  static spawn(environment: NodeJS.ProcessEnv = {}, as: { uid?: number; gid?: number } = {}): ServerProcess {
+  static spawn(
+    environment: NodeJS.ProcessEnv = {},
+    options: { uid?: number; gid?: number; detached?: boolean } = {},
+  ): ServerProcess {
     const home = environment.BERTH_HOME ?? mkdtempSync(path.join(tmpdir(), 'berth-home-'));
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('BERTH_'));
     const child = spawn(process.execPath, ['--enable-source-maps', path.join(PROJECT, 'dist/main.js')], {
@@ -39,7 +42,7 @@ export class ServerProcess {
         BERTH_HOME: home,
       },
       cwd: tmpdir(),
-      ...as,
+      ...options,
     });
     return new ServerProcess(child, home);
   }

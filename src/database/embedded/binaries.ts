@@ -1,4 +1,4 @@
-import { chmod, cp, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { StartupError } from '../../config/startup-error.js';
 import { canUse, type Account } from './account.js';
@@ -43,22 +43,26 @@ async function fromPackage(): Promise<Binaries> {
 }
 
 /** Copies the programs once per version; the rename makes a copy that was cut off count for nothing. */
-async function copyFor(account: Account, binaries: Binaries): Promise<Binaries> {
+export async function copyFor(account: Account, binaries: Binaries, copies = SHARED_COPIES): Promise<Binaries> {
   const source = nativeFolder(binaries);
-  const { mtimeMs, size } = await stat(binaries.postgres);
-  const target = path.join(SHARED_COPIES, `postgresql-${size}-${Math.trunc(mtimeMs)}`);
+  const { name, version } = JSON.parse(await readFile(path.join(source, '../package.json'), 'utf8')) as {
+    name: string;
+    version: string;
+  };
+  const target = path.join(copies, `postgresql-${path.basename(name)}-${version}`);
   const copied = moved(binaries, source, target);
   if (await canUse(account, copied.postgres)) return copied;
   try {
-    await mkdir(SHARED_COPIES, { recursive: true, mode: 0o755 });
+    await mkdir(copies, { recursive: true, mode: 0o755 });
     const partial = await mkdtemp(`${target}.`);
     await cp(source, partial, { recursive: true, verbatimSymlinks: true });
     await makeReadable(partial);
     await rename(partial, target).catch(() => rm(partial, { recursive: true }));
   } catch (error) {
-    throw unreachable(account, source, String(error));
+    throw unreachable(account, source, copies, String(error));
   }
-  if (!(await canUse(account, copied.postgres))) throw unreachable(account, source, 'it stays out of reach there');
+  if (!(await canUse(account, copied.postgres)))
+    throw unreachable(account, source, copies, 'it stays out of reach there');
   return copied;
 }
 
@@ -77,9 +81,9 @@ const moved = (binaries: Binaries, from: string, to: string): Binaries => ({
   pgCtl: path.join(to, path.relative(from, binaries.pgCtl)),
 });
 
-const unreachable = (account: Account, source: string, why: string) =>
+const unreachable = (account: Account, source: string, copies: string, why: string) =>
   new StartupError(
     `PostgreSQL does not run as root, and the account ${account.name} cannot reach its programs in ${source}. Copying ` +
-      `them to ${SHARED_COPIES} failed too (${why}). Move the project to a directory that everybody may enter, start ` +
+      `them to ${copies} failed too (${why}). Move the project to a directory that everybody may enter, start ` +
       'it as an ordinary user, or set BERTH_DATABASE_URL.',
   );

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chown, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chown, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { StartupError } from '../../config/startup-error.js';
@@ -75,6 +75,14 @@ export async function initialise(
     throw new StartupError(`The database could not be made in ${directory}: ${(error.stderr || error.message).trim()}`);
   });
   await rename(partial, directory);
+  if (durable) await syncDirectory(path.dirname(directory));
+}
+
+/** Makes the rename as durable as what is written into the database later. */
+async function syncDirectory(directory: string): Promise<void> {
+  if (process.platform === 'win32') return;
+  const handle = await open(directory);
+  await handle.sync().finally(() => handle.close());
 }
 
 const noneIfAbsent = (directory: string) => (error: NodeJS.ErrnoException) => {

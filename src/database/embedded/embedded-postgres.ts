@@ -9,11 +9,13 @@ import { accountFor, type Account } from './account.js';
 import { locateBinaries, type Binaries } from './binaries.js';
 import { initialise, invocationIn } from './data-directory.js';
 import { chooseEndpoint, urlOf, type Endpoint } from './endpoint.js';
-import { dropForeignPidFile, isAlive, readPidFile, stopPostmaster } from './postmaster.js';
+import { isAlive, readPidFile, stopPostmaster, takeOverPidFile } from './postmaster.js';
 
 const LOG_LIMIT_BYTES = 10 * 1024 * 1024;
 /** How long a PostgreSQL that was killed may still hold its pid file, as a process that nobody has reaped yet. */
 const STALE_MS = 5_000;
+/** How long an adopted PostgreSQL may take to recover or to stop. */
+const TRANSITION_MS = 120_000;
 const WATCH_MS = 1_000;
 
 /** How the server runs, apart from where. */
@@ -29,7 +31,7 @@ export interface EmbeddedPostgresOptions {
  */
 export class EmbeddedPostgres {
   private pid = 0;
-  private stopping = false;
+  private relaunching: Promise<void> | null = null;
   private watch: NodeJS.Timeout | undefined;
   private readonly logger = new Logger(EmbeddedPostgres.name);
 
@@ -56,7 +58,7 @@ export class EmbeddedPostgres {
     await initialise(directory, binaries, account, endpoint.password, settings.fsync !== 'off');
     const server = new EmbeddedPostgres(home, directory, binaries, account, endpoint, settings);
     await server.launch();
-    server.watch = setInterval(() => void server.relaunchIfDead(), WATCH_MS).unref();
+    server.watchOver();
     return server;
   }
 
@@ -80,25 +82,27 @@ export class EmbeddedPostgres {
 
   /** Ends its sessions and stops it; returns when it is gone. */
   async stop(): Promise<void> {
-    this.stopping = true;
     clearInterval(this.watch);
+    await this.relaunching;
     await stopPostmaster(this.pid, this.directory, this.binaries);
   }
 
-  /** Adopts a server that runs on the directory, or starts one; a pid file of a dead one may be in the way a while. */
+  /** Adopts a server that runs on the directory, or starts one; what a dead one left may be in the way for a while. */
   private async launch(): Promise<void> {
-    const giveUpAt = Date.now() + STALE_MS;
+    const begunAt = Date.now();
     for (;;) {
       const running = await readPidFile(this.directory);
-      if (running?.ready && isAlive(running.pid) && (await this.answers())) {
-        this.pid = running.pid;
-        return;
+      if (running && isAlive(running.pid)) {
+        if (running.state === 'ready' && (await this.answers())) {
+          this.pid = running.pid;
+          return;
+        }
+        await takeOverPidFile(this.directory, this.endpoint.host, running);
       }
-      if (running) await dropForeignPidFile(this.directory, running);
       const failure = await this.spawnServer();
       if (failure === null) return;
-      const stale = failure.includes('postmaster.pid');
-      if (!stale || Date.now() > giveUpAt) {
+      const patience = running && running.state !== 'ready' ? TRANSITION_MS : STALE_MS;
+      if (!/lock file ".*" already exists/.test(failure) || Date.now() > begunAt + patience) {
         throw new StartupError(`PostgreSQL did not start in ${this.directory}:\n${failure}`);
       }
       await sleep(100);
@@ -127,7 +131,7 @@ export class EmbeddedPostgres {
     try {
       for (;;) {
         const pidFile = await readPidFile(this.directory);
-        if (pidFile?.ready && pidFile.pid === child.pid && (await this.answers())) break;
+        if (pidFile?.state === 'ready' && pidFile.pid === child.pid && (await this.answers())) break;
         const end = await Promise.race([ended, sleep(20)]);
         if (end !== undefined) return (await textFrom(logFile, size)) || end;
       }
@@ -151,12 +155,14 @@ export class EmbeddedPostgres {
     }
   }
 
-  private async relaunchIfDead(): Promise<void> {
-    if (this.stopping || isAlive(this.pid)) return;
-    this.stopping = true;
-    this.logger.error(`PostgreSQL has died; see ${path.join(this.home, 'postgres.log')}. Starting it again.`);
-    await this.launch().catch((error: unknown) => this.logger.error(error));
-    this.stopping = false;
+  private watchOver(): void {
+    this.watch = setInterval(() => {
+      if (this.relaunching || isAlive(this.pid)) return;
+      this.logger.error(`PostgreSQL has died; see ${path.join(this.home, 'postgres.log')}. It is started again.`);
+      this.relaunching = this.launch()
+        .catch((error: unknown) => this.logger.error(error))
+        .finally(() => (this.relaunching = null));
+    }, WATCH_MS).unref();
   }
 }
 

@@ -22,7 +22,8 @@ export interface Endpoint {
 const PORT = 5432;
 /** The longest path of a Unix socket, the system's terminating zero left out. */
 const SOCKET_PATH_BYTES = process.platform === 'darwin' ? 103 : 107;
-const SOCKET_NAME = `.s.PGSQL.${PORT}`;
+/** The socket's file in its directory. */
+export const SOCKET_NAME = `.s.PGSQL.${PORT}`;
 
 /**
  * A Unix socket in the data directory: no port that could be taken, no password to keep. Where its path would be too

@@ -1,20 +1,23 @@
 import { execFile } from 'node:child_process';
-import { readFile, readlink, rm } from 'node:fs/promises';
+import { readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Binaries } from './binaries.js';
 import { programEnvironment } from './data-directory.js';
+import { SOCKET_NAME } from './endpoint.js';
 
 /** How long a fast stop may take to write everything out before open work is abandoned to crash recovery. */
 const FAST_STOP_MS = 30_000;
 /** How long a process that has ended is waited for in the process table. */
 const REAP_MS = 1_000;
 
+const STATES = ['ready', 'starting', 'stopping'] as const;
+
 /** What a running server says about itself in `postmaster.pid`. */
 export interface PidFile {
   readonly pid: number;
-  readonly ready: boolean;
+  readonly state: 'ready' | 'starting' | 'stopping' | 'unknown';
 }
 
 /** Null when no server has run here since the last clean stop. */
@@ -24,16 +27,29 @@ export async function readPidFile(directory: string): Promise<PidFile | null> {
     () => null,
   );
   const pid = Number(lines?.[0]);
-  return pid > 0 ? { pid, ready: lines?.[7]?.trim() === 'ready' } : null;
+  const state = STATES.find((known) => known === lines?.[7]?.trim()) ?? 'unknown';
+  return pid > 0 ? { pid, state } : null;
 }
 
 /**
- * Removes the pid file of a server that died with its machine or container, when its process id has since been given
- * to another program: PostgreSQL would take that one for itself.
+ * Lets a new server take over from one that died without removing its pid file, when the process id in it has since
+ * been given to another program or is kept by a dead process: PostgreSQL would take that for its server and refuse.
+ * The file stays, under the id of this process, which PostgreSQL does not count: it is how the new server finds out
+ * whether children of the old one still hold the data.
  */
-export async function dropForeignPidFile(directory: string, { pid }: PidFile): Promise<void> {
+export async function takeOverPidFile(directory: string, socketDirectory: string, { pid }: PidFile): Promise<void> {
+  if (await mayBeServer(pid, directory)) return;
+  const file = path.join(directory, 'postmaster.pid');
+  const [, ...rest] = (await readFile(file, 'utf8')).split('\n');
+  await writeFile(file, [process.pid, ...rest].join('\n'));
+  await rm(path.join(socketDirectory, `${SOCKET_NAME}.lock`), { force: true });
+}
+
+async function mayBeServer(pid: number, directory: string): Promise<boolean> {
+  const state = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  if (/\) Z /.test(state)) return false;
   const worksIn = await readlink(`/proc/${pid}/cwd`).catch(() => null);
-  if (worksIn !== null && worksIn !== directory) await rm(path.join(directory, 'postmaster.pid'), { force: true });
+  return worksIn === null || worksIn === directory;
 }
 
 /** Whether a process with this id exists, ours or another user's. */

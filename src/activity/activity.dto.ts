@@ -10,6 +10,7 @@ import {
   ValidateIf,
 } from 'class-validator';
 import { IgnoresClientFields } from '../http/ignored-fields.js';
+import { MaxJsonBytes } from '../http/max-json-bytes.js';
 import { PageQueryDto } from '../http/page-query.dto.js';
 import type { Activity } from './activity.entity.js';
 
@@ -101,6 +102,7 @@ export class AddActivityDto {
   /** Anything else, up to 16 KiB of JSON. Values of fields that are named like secrets are redacted. */
   @IsOptional()
   @IsObject()
+  @MaxJsonBytes(16 * 1024)
   details?: Record<string, unknown> | null;
 }
 

@@ -8,7 +8,7 @@ import { CompaniesService } from '../companies/companies.service.js';
 import { newId } from '../database/id.js';
 import { MAX_PAGE, Page, sequenceFromCursor, type PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
-import { InvalidInputError, NotFoundError } from '../errors/domain-error.js';
+import { NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
 import { currentActor } from '../events/request-scope.js';
 import { HeartbeatRun } from '../heartbeat/heartbeat-run.entity.js';
@@ -16,8 +16,6 @@ import { Issue } from '../issues/issue.entity.js';
 import type { ActivityQueryDto, AddActivityDto } from './activity.dto.js';
 import { Activity } from './activity.entity.js';
 import { CustomActivityAdded, type CustomEntry } from './activity.events.js';
-
-const MAX_DETAILS_BYTES = 16 * 1024;
 
 /** Reads the record, and takes the entries that clients add. */
 @Injectable()
@@ -53,7 +51,7 @@ export class ActivityService {
 
   /**
    * Adds a client's own entry.
-   * @throws NotFoundError, ForbiddenError when an agent speaks for another, InvalidInputError
+   * @throws NotFoundError, ForbiddenError when an agent speaks for another
    */
   async add(companyId: string, dto: AddActivityDto): Promise<Activity> {
     await this.companies.require(companyId);
@@ -94,16 +92,11 @@ export class ActivityService {
 }
 
 function toEntry(companyId: string, dto: AddActivityDto): CustomEntry {
-  const details = dto.details ?? {};
-  if (Buffer.byteLength(JSON.stringify(details)) > MAX_DETAILS_BYTES) {
-    const message = `details must not be larger than ${MAX_DETAILS_BYTES} bytes of JSON`;
-    throw new InvalidInputError(`Invalid input: ${message}`, [{ field: 'details', message }]);
-  }
   return {
     action: dto.action,
     subject: { type: dto.entityType ?? 'company', id: dto.entityId ?? companyId },
     agentId: dto.agentId ?? null,
     runId: dto.runId ?? null,
-    details,
+    details: dto.details ?? {},
   };
 }

@@ -41,30 +41,27 @@ const FRAMEWORK_REFUSALS: Record<number, ErrorResponse> = {
 };
 
 /** SQLSTATEs that nobody mapped to a domain error, from the most to the least specific. */
-const DATABASE_REFUSALS: [RegExp, Omit<ErrorAnswer, 'unexpected'>][] = [
-  [/^(40001|40P01|55P03|57014)$/, { status: 503, body: { error: 'The database is busy; try again', code: 'busy' } }],
-  [
-    /^(23505|23P01)$/,
-    { status: 409, body: { error: 'This conflicts with something that exists already', code: 'conflict' } },
-  ],
-  [
-    /^23503$/,
-    {
-      status: 422,
-      body: {
-        error: 'This refers to something that does not exist, or that is still in use',
-        code: 'broken_reference',
-      },
-    },
-  ],
-  [/^23...$/, { status: 422, body: { error: 'This is not acceptable in the current state', code: 'unacceptable' } }],
-  [
-    /^22...$/,
-    {
-      status: 400,
-      body: { error: 'Invalid input: a value has a form or size that cannot be kept', code: 'invalid_input' },
-    },
-  ],
+const DATABASE_REFUSALS = [
+  { state: /^(40001|40P01|55P03|57014)$/, status: 503, code: 'busy', error: 'The database is busy; try again' },
+  {
+    state: /^(23505|23P01)$/,
+    status: 409,
+    code: 'conflict',
+    error: 'This conflicts with something that exists already',
+  },
+  {
+    state: /^23503$/,
+    status: 422,
+    code: 'broken_reference',
+    error: 'This refers to what does not exist, or is in use',
+  },
+  { state: /^23...$/, status: 422, code: 'unacceptable', error: 'This is not acceptable in the current state' },
+  {
+    state: /^22...$/,
+    status: 400,
+    code: 'invalid_input',
+    error: 'Invalid input: a value has a form that cannot be kept',
+  },
 ];
 
 const UNREACHABLE: ErrorResponse = { error: 'The database cannot be reached; try again', code: 'database_unavailable' };
@@ -79,8 +76,9 @@ export function answerTo(error: unknown): ErrorAnswer {
   if (error instanceof HttpException) return answerToFramework(error.getStatus());
   if (isConnectionLost(error)) return { status: 503, body: UNREACHABLE, unexpected: true };
   const sqlState = (error as { code?: unknown } | null)?.code;
-  const refusal = DATABASE_REFUSALS.find(([pattern]) => typeof sqlState === 'string' && pattern.test(sqlState));
-  return refusal ? { ...refusal[1], unexpected: true } : { status: 500, body: OUR_FAULT, unexpected: true };
+  const refusal = DATABASE_REFUSALS.find(({ state }) => typeof sqlState === 'string' && state.test(sqlState));
+  if (!refusal) return { status: 500, body: OUR_FAULT, unexpected: true };
+  return { status: refusal.status, body: { error: refusal.error, code: refusal.code }, unexpected: true };
 }
 
 function answerToDomainError({ kind, code, message, details }: DomainError): ErrorAnswer {

@@ -1,5 +1,5 @@
 import { applyDecorators, SetMetadata, UseInterceptors } from '@nestjs/common';
-import { ApiConflictResponse, ApiHeader } from '@nestjs/swagger';
+import { ApiHeader } from '@nestjs/swagger';
 import { IdempotencyInterceptor, SHOWN_ONCE } from './idempotency.interceptor.js';
 
 /**
@@ -20,5 +20,4 @@ export const Idempotent = (shownOnce: readonly string[] = []): MethodDecorator =
         'result, with another body by 409.',
       schema: { type: 'string', minLength: 1, maxLength: 200 },
     }),
-    ApiConflictResponse({ description: '`idempotency_key_reused`, or a conflict with the current state' }),
   );

@@ -39,10 +39,9 @@ export class CancelService {
   private async cancelLocked(runId: string, reason: string): Promise<void> {
     const [run] = await this.em.execute<
       { status: RunStatus; company_id: string; agent_id: string; cancel_requested_at: string | null }[]
-    >(
-      `select status, company_id, agent_id, cancel_requested_at from heartbeat_runs where id = ? for no key update`,
-      [runId],
-    );
+    >(`select status, company_id, agent_id, cancel_requested_at from heartbeat_runs where id = ? for no key update`, [
+      runId,
+    ]);
     if (run?.status === 'queued' || run?.status === 'scheduled_retry') {
       await this.endRuns.cancelWaiting([runId], reason);
     } else if (run?.status === 'running' && !run.cancel_requested_at) {

@@ -52,7 +52,10 @@ export class EnvironmentLeaseInterceptor implements NestInterceptor {
       await this.finalise.finalise(run, outcome);
     } catch (error) {
       if (!(error instanceof LeaseLostError)) throw error;
-      this.logger.warn({ runId: run.id, leaseId: run.lease.id }, 'The lease of a run was lost; its end is not ours to record');
+      this.logger.warn(
+        { runId: run.id, leaseId: run.lease.id },
+        'The lease of a run was lost; its end is not ours to record',
+      );
     }
   }
 }

@@ -48,7 +48,8 @@ export class Placement {
   /** Resolves each run's environment, making `Local` where nothing was chosen, and holds it against a change of status. */
   private async choose(runs: GatedRun[]): Promise<Map<string, ChosenEnvironment>> {
     const unchosen = [...new Set(runs.filter((run) => !run.environment_id).map((run) => run.company_id))];
-    const locals = unchosen.length > 0 ? await this.environments.ensureLocal(unchosen) : new Map<string, { id: string }>();
+    const locals =
+      unchosen.length > 0 ? await this.environments.ensureLocal(unchosen) : new Map<string, { id: string }>();
     const idOf = (run: GatedRun) => run.environment_id ?? locals.get(run.company_id)!.id;
     const ids = [...new Set(runs.map(idOf))];
     const rows = await this.em.execute<(Omit<ChosenEnvironment, 'envVars'> & { env_vars: Record<string, string> })[]>(

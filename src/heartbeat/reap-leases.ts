@@ -34,7 +34,7 @@ export class ReapLeases {
   async reap(): Promise<number> {
     return runInScope({ actor: systemActor('reaper'), requestId: null }, async () => {
       const passedOver: string[] = [];
-      for (let count = 0; ; ) {
+      for (let count = 0; ;) {
         const page = await this.expired(passedOver);
         if (page.length === 0) return count;
         const ended = await this.endPage(page);

@@ -16,11 +16,18 @@ interface Running {
 export class RunningRuns {
   private readonly byId = new Map<string, Running>();
 
-  /** @returns the signal that stops the execution; its `reason` is a `StopReason`. */
-  add(run: ClaimedRun): AbortSignal {
-    const abort = new AbortController();
-    this.byId.set(run.id, { run, abort, deadline: run.deadline });
-    return abort.signal;
+  add(run: ClaimedRun): void {
+    this.byId.set(run.id, { run, abort: new AbortController(), deadline: run.deadline });
+  }
+
+  /** What stops the execution; its `reason` is a `StopReason`. */
+  signalOf(run: ClaimedRun): AbortSignal {
+    return this.byId.get(run.id)!.abort.signal;
+  }
+
+  /** How long the lease can still be counted on if it is not renewed, in milliseconds. */
+  msLeft(run: ClaimedRun): number {
+    return Math.max((this.byId.get(run.id)?.deadline ?? 0) - performance.now(), 0);
   }
 
   remove(run: ClaimedRun): void {

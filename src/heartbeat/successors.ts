@@ -104,7 +104,9 @@ export class Successors {
 
   /** Why each of the wakes is pointless now; absent where it is not. */
   private async refusals(waiting: WakeupRequest[]): Promise<Map<string, string>> {
-    const rows = await this.em.execute<{ id: string; agent: string; company: string; issue: string; deleted: boolean }[]>(
+    const rows = await this.em.execute<
+      { id: string; agent: string; company: string; issue: string; deleted: boolean }[]
+    >(
       `select w.id, a.status as agent, c.status as company, i.status as issue, i.deleted_at is not null as deleted
        from agent_wakeup_requests w join agents a on a.id = w.agent_id join companies c on c.id = w.company_id
        join issues i on i.id = w.issue_id where w.id = any(?::uuid[])`,
@@ -113,7 +115,8 @@ export class Successors {
     const wakes = new Map(waiting.map((wake) => [wake.id, wake]));
     return new Map(
       rows.flatMap(({ id, agent, company, issue, deleted }) => {
-        const closed = deleted || ((issue === 'done' || issue === 'cancelled') && commentIdsOf(wakes.get(id)!).length === 0);
+        const closed =
+          deleted || ((issue === 'done' || issue === 'cancelled') && commentIdsOf(wakes.get(id)!).length === 0);
         if (company === 'archived') return [[id, 'company_archived']];
         if (agent === 'paused' || agent === 'terminated') return [[id, `agent_${agent}`]];
         return closed ? [[id, 'issue_closed']] : [];

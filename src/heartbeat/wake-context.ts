@@ -34,6 +34,18 @@ export function mergeWake(context: ContextSnapshot, wake: WakeupRequest): Contex
   };
 }
 
+/** What a run's process is told of its wake beyond single variables; null where there is nothing to tell. */
+export function wakePayload(context: ContextSnapshot): Record<string, unknown> | null {
+  const { payload, issueId, wakeCommentIds, wakeReasons } = context;
+  if (!payload && !issueId) return null;
+  return {
+    ...(payload as Record<string, unknown> | undefined),
+    ...(issueId ? { issueId } : {}),
+    ...(wakeCommentIds ? { wakeCommentIds } : {}),
+    ...(wakeReasons ? { wakeReasons } : {}),
+  };
+}
+
 /** Every comment that a wake speaks of, in order. */
 export function commentIdsOf(wake: Pick<WakeupRequest, 'payload'>): string[] {
   const { commentId, wakeCommentIds } = wake.payload;

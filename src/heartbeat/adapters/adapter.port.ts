@@ -13,6 +13,8 @@ export interface AdapterContext {
   readonly env: Readonly<Record<string, string>>;
   /** Aborted when the run shall end: cancelled, lease lost, runner shutting down. */
   readonly signal: AbortSignal;
+  /** Says what the adapter calls, as soon as it does, where that is not a command. Never a secret. */
+  invoked(details: Record<string, unknown>): void;
   /** Runs a command in the leased place. Output goes to the run's log; adapters never spawn by themselves. */
   execute(command: Pick<Command, 'program' | 'args' | 'env' | 'cwd' | 'graceMs' | 'signal'>): Promise<CommandResult>;
   /** Adds to the run's log. */

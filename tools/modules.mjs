@@ -1,0 +1,23 @@
+// Who may know whom. A module may import from itself, from the modules named here, and from whatever those may import.
+// Speech in the other direction is by domain event.
+export const modules = {
+  config: [],
+  errors: [],
+  events: [],
+  database: ['config', 'errors'],
+  http: ['config', 'database', 'errors', 'events'],
+  auth: ['http'],
+  companies: ['auth'],
+  agents: ['companies'],
+  issues: ['agents'],
+  environments: ['companies'],
+  leases: ['environments'],
+  heartbeat: ['leases', 'issues'],
+  activity: ['heartbeat'],
+  health: ['heartbeat'],
+};
+
+/** Everything that a module may import from, itself included. */
+export function reachable(name) {
+  return [...new Set([name, ...modules[name].flatMap(reachable)])];
+}

@@ -147,7 +147,7 @@ export class WakeService {
 
   private async start(request: WakeupRequest): Promise<WakeAnswer> {
     const runId = await this.queue.queue(request);
-    return { wakeupRequestId: request.id, status: 'queued', reason: request.reason, runId };
+    return { wakeupRequestId: request.id, status: 'queued', reason: request.reason ?? null, runId };
   }
 
   private async coalesce(request: WakeupRequest, run: QueuedOrRunning): Promise<WakeAnswer> {

@@ -1,5 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import { newId } from '../database/id.js';
 import { systemActor } from '../events/actor.js';
 import { runInScope } from '../events/request-scope.js';
@@ -12,13 +11,9 @@ const CALLERS_ID = /^[\w.:@/+=-]{1,128}$/;
 
 /**
  * Runs every request in a scope of its own, under an id that is the caller's `X-Request-Id` or made here, and that the
- * answer returns.
- *
- * Events of a body that arrives in pieces fire in the context of the connection, not of the request. So the whole
- * async context (this scope, MikroORM's) is taken before the body is read, and restored after.
+ * answer returns. The scope outlives the reading of the body: Fastify restores the async context after it.
  */
 export function openRequestScopes(fastify: FastifyInstance): void {
-  const contexts = new WeakMap<FastifyRequest, ReturnType<typeof AsyncLocalStorage.snapshot>>();
   fastify.addHook('onRequest', (request, reply, done) => {
     const asked = request.headers['x-request-id'];
     const requestId = typeof asked === 'string' && CALLERS_ID.test(asked) ? asked : newId();
@@ -27,14 +22,5 @@ export function openRequestScopes(fastify: FastifyInstance): void {
     Object.assign(request.raw, { id: requestId });
     reply.header('X-Request-Id', requestId);
     runInScope({ actor: NOBODY_YET, requestId }, done);
-  });
-  fastify.addHook('preParsing', (request, _reply, payload, done) => {
-    contexts.set(request, AsyncLocalStorage.snapshot());
-    done(null, payload);
-  });
-  fastify.addHook('preValidation', (request, _reply, done) => {
-    const restore = contexts.get(request);
-    if (restore) restore(done);
-    else done();
   });
 }

@@ -7,6 +7,7 @@ import { AuthModule } from '../../src/auth/auth.module.js';
 import { CompaniesModule } from '../../src/companies/companies.module.js';
 import { CompaniesService } from '../../src/companies/companies.service.js';
 import { ConfigModule } from '../../src/config/config.module.js';
+import { loadConfig } from '../../src/config/load-config.js';
 import { LoggerModule } from '../../src/config/logger.module.js';
 import { DatabaseModule } from '../../src/database/database.module.js';
 import { NotificationsModule } from '../../src/database/notifications.module.js';
@@ -20,7 +21,7 @@ import { IdPipe } from '../../src/http/id.pipe.js';
 import { Idempotent } from '../../src/http/idempotent.decorator.js';
 import { IgnoresClientFields } from '../../src/http/ignored-fields.js';
 import { PageQueryDto } from '../../src/http/page-query.dto.js';
-import { testConfig } from '../support/test-app.js';
+import { ormOptions } from '../../src/mikro-orm.config.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
 @IgnoresClientFields('agentKey')
@@ -98,8 +99,16 @@ export interface ProbeApp {
 /** The real conventions on a small application, with routes that misbehave on demand. */
 export async function startProbeApp(imports: Type[] = []): Promise<ProbeApp> {
   const database = await createTestDatabase();
-  const config = await testConfig(database.url);
-  const foundation = [LoggerModule, DatabaseModule, EventsModule, HttpModule, NotificationsModule, AuthModule];
+  const level = process.env.LOG_LEVEL ?? 'silent';
+  const config = loadConfig({ BERTH_LOG_LEVEL: level, BERTH_DATABASE_URL: database.url }, process.cwd());
+  const foundation = [
+    LoggerModule,
+    DatabaseModule.forRoot(ormOptions),
+    EventsModule,
+    HttpModule,
+    NotificationsModule,
+    AuthModule,
+  ];
   const testing = await Test.createTestingModule({
     imports: [ConfigModule.forRoot(config), ...foundation, CompaniesModule, ...imports],
     controllers: [ProbeController],

@@ -1,4 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import { assignChanges } from '../database/assign-changes.js';
 import { createdAtColumn, idColumn, objectColumn, timeColumn, updatedAtColumn } from '../database/columns.js';
 
 export const ENVIRONMENT_STATUSES = ['active', 'draining', 'archived'] as const;
@@ -24,8 +25,23 @@ const EnvironmentSchema = defineEntity({
   },
 });
 
+/** What may be changed of an environment; a field that is left out stays as it is. */
+export interface EnvironmentChanges {
+  readonly name?: string;
+  readonly description?: string | null;
+  readonly config?: Record<string, unknown>;
+  readonly envVars?: Record<string, string>;
+  readonly capacity?: number | null;
+  readonly metadata?: Record<string, unknown>;
+}
+
 /** Where runs can execute. */
 export class Environment extends EnvironmentSchema.class {
+  /** @returns the names of the fields that are different now. */
+  change(changes: EnvironmentChanges): string[] {
+    return assignChanges<Environment, EnvironmentChanges>(this, changes);
+  }
+
   /** Takes no new leases and lets the current ones end. */
   drain(): void {
     this.status = 'draining';

@@ -1,4 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import { assignChanges } from '../database/assign-changes.js';
 import { createdAtColumn, idColumn, objectColumn, updatedAtColumn } from '../database/columns.js';
 
 export const WORKSPACE_MODES = ['shared', 'exclusive'] as const;
@@ -24,8 +25,20 @@ const ExecutionWorkspaceSchema = defineEntity({
   },
 });
 
+/** What may be changed of a workspace; a field that is left out stays as it is. */
+export interface WorkspaceChanges {
+  readonly name?: string;
+  readonly cwd?: string;
+  readonly metadata?: Record<string, unknown>;
+}
+
 /** A named working directory in one environment; an `exclusive` one is never used by two runs at once. */
 export class ExecutionWorkspace extends ExecutionWorkspaceSchema.class {
+  /** @returns the names of the fields that are different now. */
+  change(changes: WorkspaceChanges): string[] {
+    return assignChanges<ExecutionWorkspace, WorkspaceChanges>(this, changes);
+  }
+
   archive(): void {
     this.status = 'archived';
   }

@@ -1,0 +1,165 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
+import {
+  ApiConflictResponse,
+  ApiCreatedResponse,
+  ApiForbiddenResponse,
+  ApiNoContentResponse,
+  ApiOkResponse,
+  ApiTags,
+} from '@nestjs/swagger';
+import { CompaniesService } from '../companies/companies.service.js';
+import type { Page } from '../database/page.js';
+import { ApiPage } from '../http/api-page.decorator.js';
+import { IdPipe } from '../http/id.pipe.js';
+import { Idempotent } from '../http/idempotent.decorator.js';
+import { DriverRegistry } from './drivers/driver-registry.js';
+import { EnvironmentProbesService } from './environment-probes.service.js';
+import { EnvironmentUsages } from './environment-usage.js';
+import {
+  CreateEnvironmentDto,
+  DeleteBlastRadiusResponse,
+  EnvironmentCapabilitiesResponse,
+  EnvironmentQueryDto,
+  EnvironmentResponse,
+  ProbeConfigDto,
+  ProbeResponse,
+  UpdateEnvironmentDto,
+} from './environment.dto.js';
+import type { Environment, EnvironmentStatus } from './environment.entity.js';
+import { EnvironmentsService } from './environments.service.js';
+
+const OPERATOR_ONLY = { description: '`operator_only`' };
+
+@ApiTags('Environments')
+@Controller()
+export class EnvironmentsController {
+  constructor(
+    private readonly environments: EnvironmentsService,
+    private readonly probes: EnvironmentProbesService,
+    private readonly usages: EnvironmentUsages,
+    private readonly companies: CompaniesService,
+    private readonly drivers: DriverRegistry,
+  ) {}
+
+  /** A company's environments, newest first; its `Local` is made if it has none. */
+  @Get('companies/:companyId/environments')
+  @ApiPage(EnvironmentResponse)
+  async list(
+    @Param('companyId', IdPipe) companyId: string,
+    @Query() query: EnvironmentQueryDto,
+  ): Promise<Page<EnvironmentResponse>> {
+    const page = await this.environments.list(companyId, query);
+    const counts = await this.usages.activeLeaseCounts(page.items.map(({ id }) => id));
+    return page.map((environment) => EnvironmentResponse.from(environment, counts.get(environment.id) ?? 0));
+  }
+
+  /** Makes an environment. */
+  @Post('companies/:companyId/environments')
+  @Idempotent()
+  @ApiCreatedResponse({ type: EnvironmentResponse })
+  @ApiForbiddenResponse(OPERATOR_ONLY)
+  @ApiConflictResponse({ description: '`environment_name_taken`, `local_environment_exists`, `company_archived`' })
+  async create(
+    @Param('companyId', IdPipe) companyId: string,
+    @Body() body: CreateEnvironmentDto,
+  ): Promise<EnvironmentResponse> {
+    return EnvironmentResponse.from(await this.environments.create(companyId, body), 0);
+  }
+
+  /** The drivers that there are, and what each needs to know. */
+  @Get('companies/:companyId/environments/capabilities')
+  @ApiOkResponse({ type: EnvironmentCapabilitiesResponse })
+  async capabilities(@Param('companyId', IdPipe) companyId: string): Promise<EnvironmentCapabilitiesResponse> {
+    await this.companies.require(companyId);
+    return { drivers: this.drivers.capabilities() };
+  }
+
+  /** Looks whether an environment made of this could be used; nothing is kept. */
+  @Post('companies/:companyId/environments/probe-config')
+  @HttpCode(200)
+  @ApiOkResponse({ type: ProbeResponse })
+  @ApiForbiddenResponse(OPERATOR_ONLY)
+  probeConfig(@Param('companyId', IdPipe) companyId: string, @Body() body: ProbeConfigDto): Promise<ProbeResponse> {
+    return this.probes.probeConfig(companyId, body);
+  }
+
+  /** One environment. */
+  @Get('environments/:id')
+  @ApiOkResponse({ type: EnvironmentResponse })
+  async get(@Param('id', IdPipe) id: string): Promise<EnvironmentResponse> {
+    return this.respond(await this.environments.require(id));
+  }
+
+  /** Changes the fields that are given. */
+  @Patch('environments/:id')
+  @ApiOkResponse({ type: EnvironmentResponse })
+  @ApiForbiddenResponse(OPERATOR_ONLY)
+  @ApiConflictResponse({ description: '`environment_name_taken`, `environment_archived`' })
+  async update(@Param('id', IdPipe) id: string, @Body() body: UpdateEnvironmentDto): Promise<EnvironmentResponse> {
+    return this.respond(await this.environments.update(id, body));
+  }
+
+  /** Deletes an environment in which nothing is held. */
+  @Delete('environments/:id')
+  @HttpCode(204)
+  @ApiNoContentResponse()
+  @ApiForbiddenResponse(OPERATOR_ONLY)
+  @ApiConflictResponse({ description: '`environment_in_use`; the details say what holds it' })
+  async delete(@Param('id', IdPipe) id: string): Promise<void> {
+    await this.environments.delete(id);
+  }
+
+  /** What deleting an environment would touch, and what holds it now. */
+  @Get('environments/:id/delete-blast-radius')
+  @ApiOkResponse({ type: DeleteBlastRadiusResponse })
+  async blastRadius(@Param('id', IdPipe) id: string): Promise<DeleteBlastRadiusResponse> {
+    const usage = await this.environments.usage(id);
+    return { environmentId: id, canDelete: usage.activeLeaseCount === 0, ...usage };
+  }
+
+  /** Looks whether a run could execute there now. */
+  @Post('environments/:id/probe')
+  @HttpCode(200)
+  @ApiOkResponse({ type: ProbeResponse })
+  @ApiForbiddenResponse(OPERATOR_ONLY)
+  probe(@Param('id', IdPipe) id: string): Promise<ProbeResponse> {
+    return this.probes.probe(id);
+  }
+
+  /** Takes no new leases from now on; runs that were sent there wait. */
+  @Post('environments/:id/drain')
+  @HttpCode(200)
+  @ApiOkResponse({ type: EnvironmentResponse })
+  @ApiForbiddenResponse(OPERATOR_ONLY)
+  @ApiConflictResponse({ description: '`environment_archived`' })
+  drain(@Param('id', IdPipe) id: string): Promise<EnvironmentResponse> {
+    return this.changeStatus(id, 'draining');
+  }
+
+  /** Takes leases again. */
+  @Post('environments/:id/activate')
+  @HttpCode(200)
+  @ApiOkResponse({ type: EnvironmentResponse })
+  @ApiForbiddenResponse(OPERATOR_ONLY)
+  activate(@Param('id', IdPipe) id: string): Promise<EnvironmentResponse> {
+    return this.changeStatus(id, 'active');
+  }
+
+  /** Takes no more leases; runs that were sent there fail, those that run there end by themselves. */
+  @Post('environments/:id/archive')
+  @HttpCode(200)
+  @ApiOkResponse({ type: EnvironmentResponse })
+  @ApiForbiddenResponse(OPERATOR_ONLY)
+  archive(@Param('id', IdPipe) id: string): Promise<EnvironmentResponse> {
+    return this.changeStatus(id, 'archived');
+  }
+
+  private async changeStatus(id: string, status: EnvironmentStatus): Promise<EnvironmentResponse> {
+    return this.respond(await this.environments.changeStatus(id, status));
+  }
+
+  private async respond(environment: Environment): Promise<EnvironmentResponse> {
+    const counts = await this.usages.activeLeaseCounts([environment.id]);
+    return EnvironmentResponse.from(environment, counts.get(environment.id) ?? 0);
+  }
+}

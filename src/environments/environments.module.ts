@@ -1,0 +1,27 @@
+import { Module } from '@nestjs/common';
+import { CompaniesModule } from '../companies/companies.module.js';
+import { DriverRegistry } from './drivers/driver-registry.js';
+import { LocalDriver } from './drivers/local-driver.js';
+import { EnvironmentProbesService } from './environment-probes.service.js';
+import { EnvironmentUsages } from './environment-usage.js';
+import { EnvironmentsController } from './environments.controller.js';
+import { EnvironmentsService } from './environments.service.js';
+import { ExecutionWorkspacesController } from './execution-workspaces.controller.js';
+import { ExecutionWorkspacesService } from './execution-workspaces.service.js';
+import { LocalEnvironments } from './local-environments.js';
+
+@Module({
+  imports: [CompaniesModule],
+  controllers: [EnvironmentsController, ExecutionWorkspacesController],
+  providers: [
+    DriverRegistry,
+    LocalDriver,
+    EnvironmentsService,
+    EnvironmentProbesService,
+    EnvironmentUsages,
+    ExecutionWorkspacesService,
+    LocalEnvironments,
+  ],
+  exports: [DriverRegistry, EnvironmentsService],
+})
+export class EnvironmentsModule {}

@@ -1,0 +1,192 @@
+import { EntityManager, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
+import { Injectable } from '@nestjs/common';
+import { assertOperator, canSeeCompany } from '../auth/access.js';
+import { CompaniesService } from '../companies/companies.service.js';
+import { violatedConstraint } from '../database/database-errors.js';
+import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { inTransaction } from '../database/transaction.js';
+import { InvalidInputError, NotFoundError } from '../errors/domain-error.js';
+import { DomainEvents } from '../events/domain-events.js';
+import { DriverRegistry } from './drivers/driver-registry.js';
+import { envVarProblems } from './env-vars.js';
+import {
+  EnvironmentArchivedError,
+  EnvironmentInUseError,
+  EnvironmentNameTakenError,
+  LocalEnvironmentExistsError,
+} from './environment-errors.js';
+import { EnvironmentUsages, type EnvironmentUsage } from './environment-usage.js';
+import type { CreateEnvironmentDto, UpdateEnvironmentDto } from './environment.dto.js';
+import { Environment, type EnvironmentStatus } from './environment.entity.js';
+import {
+  EnvironmentActivated,
+  EnvironmentArchived,
+  EnvironmentCreated,
+  EnvironmentDeleted,
+  EnvironmentDraining,
+  EnvironmentUpdated,
+} from './environments.events.js';
+import { LocalEnvironments, type LocalEnvironment } from './local-environments.js';
+
+/** Which environments a list shows. */
+export interface EnvironmentFilter extends PageRequest {
+  readonly status?: EnvironmentStatus;
+  readonly driver?: string;
+}
+
+@Injectable()
+export class EnvironmentsService {
+  constructor(
+    private readonly em: EntityManager,
+    private readonly events: DomainEvents,
+    private readonly companies: CompaniesService,
+    private readonly drivers: DriverRegistry,
+    private readonly locals: LocalEnvironments,
+    private readonly usages: EnvironmentUsages,
+  ) {}
+
+  /**
+   * The company's environments, newest first. A company that has no local one yet gets it now: it is where runs go
+   * that say nothing else, so it is there for whoever looks.
+   * @throws NotFoundError
+   */
+  async list(companyId: string, filter: EnvironmentFilter): Promise<Page<Environment>> {
+    const company = await this.companies.require(companyId);
+    const hasLocal = (await this.locals.find([companyId])).size > 0;
+    if (!hasLocal && company.status === 'active') await inTransaction(this.em, () => this.locals.ensure([companyId]));
+    const { limit = MAX_PAGE, cursor, status, driver } = filter;
+    const before = idFromCursor(cursor);
+    const where = {
+      ...{ companyId, deletedAt: null },
+      ...(before === null ? {} : { id: { $lt: before } }),
+      ...(status === undefined ? {} : { status }),
+      ...(driver === undefined ? {} : { driver }),
+    };
+    const rows = await this.em.find(Environment, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
+    return Page.of(rows, limit, ({ id }) => id);
+  }
+
+  /**
+   * The environment, for a caller that may see it.
+   * @throws NotFoundError when it does not exist, was deleted, or is another company's.
+   */
+  async require(environmentId: string): Promise<Environment> {
+    const environment = await this.em.findOne(Environment, { id: environmentId, deletedAt: null });
+    if (!environment || !canSeeCompany(environment.companyId)) throw new NotFoundError('Environment');
+    return environment;
+  }
+
+  /** The local environment of each company, made where there is none, in the caller's transaction. */
+  ensureLocal(companyIds: readonly string[]): Promise<Map<string, LocalEnvironment>> {
+    return this.locals.ensure(companyIds);
+  }
+
+  /** @throws NotFoundError, OperatorOnlyError, CompanyArchivedError, UnknownDriverError, InvalidInputError, EnvironmentNameTakenError, LocalEnvironmentExistsError */
+  async create(companyId: string, { config = {}, ...fields }: CreateEnvironmentDto): Promise<Environment> {
+    return inTransaction(this.em, async () => {
+      await this.companies.requireActive(companyId);
+      assertOperator();
+      assertEnvVars(fields.envVars);
+      const valid = this.drivers.get(fields.driver).validateConfig(config);
+      const environment = this.em.create(Environment, { ...fields, companyId, config: valid });
+      await this.flush(environment.name);
+      const { id, name, driver } = environment;
+      await this.events.record(new EnvironmentCreated(companyId, id, { name, driver }));
+      return environment;
+    });
+  }
+
+  /** @throws NotFoundError, OperatorOnlyError, InvalidInputError, EnvironmentNameTakenError, EnvironmentArchivedError */
+  async update(environmentId: string, { status, ...changes }: UpdateEnvironmentDto): Promise<Environment> {
+    return inTransaction(this.em, async () => {
+      const environment = await this.lock(environmentId);
+      const { config } = changes;
+      assertEnvVars(changes.envVars);
+      const valid = config && this.drivers.get(environment.driver).validateConfig(config);
+      const fields = environment.change({ ...changes, config: valid });
+      await this.flush(environment.name);
+      if (fields.length > 0) {
+        await this.events.record(new EnvironmentUpdated(environment.companyId, environmentId, { fields }));
+      }
+      if (status !== undefined) await this.transit(environment, status);
+      return environment;
+    });
+  }
+
+  /**
+   * Moves it to another state: `draining` and `archived` take no new leases, and what runs there ends by itself.
+   * Repeating it changes nothing.
+   * @throws NotFoundError, OperatorOnlyError, EnvironmentArchivedError
+   */
+  async changeStatus(environmentId: string, status: EnvironmentStatus): Promise<Environment> {
+    return inTransaction(this.em, async () => {
+      const environment = await this.lock(environmentId);
+      await this.transit(environment, status);
+      return environment;
+    });
+  }
+
+  /**
+   * Takes it away from its users. The row stays, because the record names it.
+   * @throws NotFoundError, OperatorOnlyError, EnvironmentInUseError while anything is held in it.
+   */
+  async delete(environmentId: string): Promise<void> {
+    await inTransaction(this.em, async () => {
+      const environment = await this.lock(environmentId);
+      const { activeLeaseCount, leases } = await this.usages.of(environment.companyId, environmentId);
+      if (activeLeaseCount > 0) throw new EnvironmentInUseError(leases, activeLeaseCount);
+      environment.delete(new Date());
+      await this.events.record(
+        new EnvironmentDeleted(environment.companyId, environmentId, { name: environment.name }),
+      );
+    });
+  }
+
+  /** @throws NotFoundError */
+  async usage(environmentId: string): Promise<EnvironmentUsage> {
+    const { companyId } = await this.require(environmentId);
+    return this.usages.of(companyId, environmentId);
+  }
+
+  private async transit(environment: Environment, status: EnvironmentStatus): Promise<void> {
+    if (environment.status === status) return;
+    const { companyId, id } = environment;
+    switch (status) {
+      case 'draining':
+        if (environment.status === 'archived') throw new EnvironmentArchivedError();
+        environment.drain();
+        return this.events.record(new EnvironmentDraining(companyId, id));
+      case 'active':
+        environment.activate();
+        return this.events.record(new EnvironmentActivated(companyId, id));
+      case 'archived':
+        environment.archive();
+        return this.events.record(new EnvironmentArchived(companyId, id));
+    }
+  }
+
+  /** The row, held until the transaction ends: whoever is placing a run there holds it too, so one waits for the other. */
+  private async lock(environmentId: string): Promise<Environment> {
+    await this.require(environmentId);
+    assertOperator();
+    await this.em.execute('select id from environments where id = ? for no key update', [environmentId]);
+    const environment = await this.em.findOne(Environment, { id: environmentId, deletedAt: null }, { refresh: true });
+    if (!environment) throw new NotFoundError('Environment');
+    return environment;
+  }
+
+  private async flush(name: string): Promise<void> {
+    try {
+      await this.em.flush();
+    } catch (error) {
+      if (!(error instanceof UniqueConstraintViolationException)) throw error;
+      if (violatedConstraint(error) === 'environments_one_local') throw new LocalEnvironmentExistsError();
+      throw new EnvironmentNameTakenError(name);
+    }
+  }
+}
+
+function assertEnvVars(variables: Record<string, unknown> = {}): void {
+  const problems = envVarProblems('envVars', variables);
+  if (problems.length > 0) throw new InvalidInputError('The environment variables cannot be used', problems);
+}

@@ -1,0 +1,109 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { IsIn, IsObject, IsString, IsUUID, Length, Matches, MaxLength } from 'class-validator';
+import { IfGiven } from '../http/if-given.js';
+import { MaxJsonBytes } from '../http/max-json-bytes.js';
+import {
+  WORKSPACE_MODES,
+  WORKSPACE_STATUSES,
+  type ExecutionWorkspace,
+  type WorkspaceMode,
+  type WorkspaceStatus,
+} from './execution-workspace.entity.js';
+
+const ABSOLUTE = /^(\/|[A-Za-z]:[\\/])/;
+const ABSOLUTE_MESSAGE = { message: 'cwd must be an absolute path' };
+
+export class CreateWorkspaceDto {
+  /** Where it is. */
+  @IsUUID()
+  environmentId: string;
+
+  /**
+   * Unique within the company.
+   * @example "website checkout"
+   */
+  @IsString()
+  @Length(1, 200)
+  name: string;
+
+  /** Whether several runs may use it at once; fixed from then on. */
+  @IfGiven()
+  @IsIn(WORKSPACE_MODES)
+  @ApiProperty({ enum: WORKSPACE_MODES, required: false, default: 'shared' })
+  mode?: WorkspaceMode;
+
+  /**
+   * Absolute path of its directory in the environment.
+   * @example "/srv/website"
+   */
+  @IsString()
+  @MaxLength(4096)
+  @Matches(ABSOLUTE, ABSOLUTE_MESSAGE)
+  cwd: string;
+
+  /** Whatever its owner wants to keep with it. */
+  @IfGiven()
+  @IsObject()
+  @MaxJsonBytes(65_536)
+  metadata?: Record<string, unknown>;
+}
+
+export class UpdateWorkspaceDto {
+  /** Unique within the company. */
+  @IfGiven()
+  @IsString()
+  @Length(1, 200)
+  name?: string;
+
+  /** Absolute path of its directory in the environment; runs that are under way stay where they are. */
+  @IfGiven()
+  @IsString()
+  @MaxLength(4096)
+  @Matches(ABSOLUTE, ABSOLUTE_MESSAGE)
+  cwd?: string;
+
+  /** An archived one is kept for the record. */
+  @IfGiven()
+  @IsIn(WORKSPACE_STATUSES)
+  @ApiProperty({ enum: WORKSPACE_STATUSES, required: false })
+  status?: WorkspaceStatus;
+
+  /** Whatever its owner wants to keep with it. */
+  @IfGiven()
+  @IsObject()
+  @MaxJsonBytes(65_536)
+  metadata?: Record<string, unknown>;
+}
+
+export class WorkspaceResponse {
+  id: string;
+  companyId: string;
+  environmentId: string;
+  name: string;
+  @ApiProperty({ enum: WORKSPACE_MODES })
+  mode: WorkspaceMode;
+  cwd: string;
+  /** The machine that its directory is on, where the environment is local. */
+  host: string | null;
+  @ApiProperty({ enum: WORKSPACE_STATUSES })
+  status: WorkspaceStatus;
+  metadata: Record<string, unknown>;
+  createdAt: Date;
+  updatedAt: Date;
+
+  static from(workspace: ExecutionWorkspace): WorkspaceResponse {
+    return {
+      id: workspace.id,
+      companyId: workspace.companyId,
+      environmentId: workspace.environmentId,
+      name: workspace.name,
+      mode: workspace.mode,
+      cwd: workspace.cwd,
+      host: workspace.host ?? null,
+      status: workspace.status,
+      metadata: workspace.metadata,
+      createdAt: workspace.createdAt,
+      updatedAt: workspace.updatedAt,
+    };
+  }
+}

@@ -1,0 +1,106 @@
+import { hostname } from 'node:os';
+import { EntityManager, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
+import { Injectable } from '@nestjs/common';
+import { assertOperator, canSeeCompany } from '../auth/access.js';
+import { CompaniesService } from '../companies/companies.service.js';
+import { assertUsableEnvironment } from '../companies/environment-reference.js';
+import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { inTransaction } from '../database/transaction.js';
+import { NotFoundError } from '../errors/domain-error.js';
+import { DomainEvents } from '../events/domain-events.js';
+import { WorkspaceNameTakenError } from './environment-errors.js';
+import { EnvironmentsService } from './environments.service.js';
+import type { CreateWorkspaceDto, UpdateWorkspaceDto } from './execution-workspace.dto.js';
+import { ExecutionWorkspace, type WorkspaceStatus } from './execution-workspace.entity.js';
+import { WorkspaceArchived, WorkspaceCreated, WorkspaceUpdated } from './workspaces.events.js';
+
+@Injectable()
+export class ExecutionWorkspacesService {
+  constructor(
+    private readonly em: EntityManager,
+    private readonly events: DomainEvents,
+    private readonly companies: CompaniesService,
+    private readonly environments: EnvironmentsService,
+  ) {}
+
+  /**
+   * The company's workspaces, newest first.
+   * @throws NotFoundError
+   */
+  async list(companyId: string, { limit = MAX_PAGE, cursor }: PageRequest): Promise<Page<ExecutionWorkspace>> {
+    await this.companies.require(companyId);
+    const before = idFromCursor(cursor);
+    const where = { companyId, ...(before === null ? {} : { id: { $lt: before } }) };
+    const rows = await this.em.find(ExecutionWorkspace, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
+    return Page.of(rows, limit, ({ id }) => id);
+  }
+
+  /**
+   * The workspace, for a caller that may see it.
+   * @throws NotFoundError
+   */
+  async require(workspaceId: string): Promise<ExecutionWorkspace> {
+    const workspace = await this.em.findOne(ExecutionWorkspace, workspaceId);
+    if (!workspace || !canSeeCompany(workspace.companyId)) throw new NotFoundError('Execution workspace');
+    return workspace;
+  }
+
+  /** @throws NotFoundError, OperatorOnlyError, CompanyArchivedError, UnusableEnvironmentError, WorkspaceNameTakenError */
+  async create(companyId: string, { mode = 'shared', ...fields }: CreateWorkspaceDto): Promise<ExecutionWorkspace> {
+    return inTransaction(this.em, async () => {
+      await this.companies.requireActive(companyId);
+      assertOperator();
+      await assertUsableEnvironment(this.em, companyId, fields.environmentId);
+      const { driver } = await this.environments.require(fields.environmentId);
+      // A directory of this machine is no use to a runner on another one.
+      const host = driver === 'local' ? hostname() : null;
+      const workspace = this.em.create(ExecutionWorkspace, { ...fields, companyId, mode, host });
+      await this.flush(workspace.name);
+      const { id, name, environmentId } = workspace;
+      await this.events.record(new WorkspaceCreated(companyId, id, { name, mode, environmentId }));
+      return workspace;
+    });
+  }
+
+  /** @throws NotFoundError, OperatorOnlyError, WorkspaceNameTakenError */
+  async update(workspaceId: string, { status, ...changes }: UpdateWorkspaceDto): Promise<ExecutionWorkspace> {
+    return inTransaction(this.em, async () => {
+      const workspace = await this.lock(workspaceId);
+      const { companyId } = workspace;
+      const fields = workspace.change(changes);
+      if (activates(workspace, status)) fields.push('status');
+      await this.flush(workspace.name);
+      if (fields.length > 0) await this.events.record(new WorkspaceUpdated(companyId, workspaceId, { fields }));
+      if (archives(workspace, status)) await this.events.record(new WorkspaceArchived(companyId, workspaceId));
+      return workspace;
+    });
+  }
+
+  private async lock(workspaceId: string): Promise<ExecutionWorkspace> {
+    await this.require(workspaceId);
+    assertOperator();
+    await this.em.execute('select id from execution_workspaces where id = ? for no key update', [workspaceId]);
+    return this.em.findOneOrFail(ExecutionWorkspace, workspaceId, { refresh: true });
+  }
+
+  private async flush(name: string): Promise<void> {
+    try {
+      await this.em.flush();
+    } catch (error) {
+      if (!(error instanceof UniqueConstraintViolationException)) throw error;
+      throw new WorkspaceNameTakenError(name);
+    }
+  }
+}
+
+function activates(workspace: ExecutionWorkspace, status: WorkspaceStatus | undefined): boolean {
+  if (status !== 'active' || workspace.status === 'active') return false;
+  workspace.activate();
+  return true;
+}
+
+function archives(workspace: ExecutionWorkspace, status: WorkspaceStatus | undefined): boolean {
+  if (status !== 'archived' || workspace.status === 'archived') return false;
+  workspace.archive();
+  return true;
+}

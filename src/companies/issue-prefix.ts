@@ -24,15 +24,14 @@ export async function lockPrefixes(em: EntityManager): Promise<void> {
 /** The first free one of `BER`, `BER2`, `BER3`, …: one index look-up each. Needs `lockPrefixes`. */
 export async function freePrefix(em: EntityManager, name: string): Promise<string> {
   const base = prefixBase(name);
-  const [row] = await em.execute<{ prefix: string }[]>(
-    `select candidate.prefix
-       from generate_series(1, 1000000) as n,
-            lateral (select ?::text || case n when 1 then '' else n::text end as prefix) as candidate
-      where not exists (select 1 from companies where issue_prefix = candidate.prefix)
-      order by n
-      limit 1`,
-    [base],
+  const [free] = await em.execute<[{ prefix: string }]>(
+    `with recursive candidate (n, prefix) as (
+       select 1, ?::text
+       union all
+       select n + 1, ?::text || (n + 1) from candidate
+        where exists (select 1 from companies where issue_prefix = candidate.prefix))
+     select prefix from candidate order by n desc limit 1`,
+    [base, base],
   );
-  if (!row) throw new Error(`Every issue prefix that begins with ${base} is taken`);
-  return row.prefix;
+  return free.prefix;
 }

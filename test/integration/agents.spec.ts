@@ -1,5 +1,6 @@
 import { newId } from '../../src/database/id.js';
 import { ApiClient, type Refusal } from '../support/api-client.js';
+import { holdTransaction } from '../support/held-transaction.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 
 interface Agent {
@@ -268,14 +269,14 @@ describe('agents', () => {
       },
     );
 
-    it('loses no part of two changes that arrive at once', async () => {
+    it('merges into what a change that is under way leaves behind', async () => {
       const { id } = await create({ name: 'busy', adapterConfig: { command: 'sh' } });
-      await Promise.all([
-        operator.patch(`/agents/${id}`, { adapterConfig: { graceSec: 1 } }),
-        operator.patch(`/agents/${id}`, { adapterConfig: { timeoutSec: 2 } }),
-      ]);
-      const { body } = await operator.get<Agent>(`/agents/${id}`);
-      expect(body.adapterConfig).toEqual({ command: 'sh', graceSec: 1, timeoutSec: 2 });
+      const change = `update agents set adapter_config = adapter_config || '{"timeoutSec": 2}' where id = $1`;
+      const held = await holdTransaction(app.database, change, [id]);
+      const answer = operator.patch<Agent>(`/agents/${id}`, { adapterConfig: { graceSec: 1 } });
+      await held.blocksSomebody();
+      await held.commit();
+      expect((await answer).body.adapterConfig).toEqual({ command: 'sh', graceSec: 1, timeoutSec: 2 });
     });
   });
 
@@ -301,6 +302,16 @@ describe('agents', () => {
       const second = await operator.post<Agent>(`/agents/${id}/pause`, { reason: 'again' });
       expect(second.body).toEqual(first.body);
       expect(await actionsOn(id)).toEqual(['agent.created', 'agent.paused']);
+    });
+
+    it('does not pause what is being terminated', async () => {
+      const { id } = await create({ name: 'crossed' });
+      const terminate = `update agents set status = 'terminated' where id = $1`;
+      const held = await holdTransaction(app.database, terminate, [id]);
+      const answer = operator.post<Refusal>(`/agents/${id}/pause`);
+      await held.blocksSomebody();
+      await held.commit();
+      expect((await answer).body.code).toBe('agent_terminated');
     });
 
     it('ends an agent for good', async () => {

@@ -1,6 +1,7 @@
 import { prefixBase } from '../../src/companies/issue-prefix.js';
 import { newId } from '../../src/database/id.js';
 import { ApiClient, type Refusal } from '../support/api-client.js';
+import { holdTransaction } from '../support/held-transaction.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 
 interface Company {
@@ -207,6 +208,17 @@ describe('companies', () => {
         const { status, body } = await operator.patch<Refusal>(`/companies/${id}`, { defaultEnvironmentId });
         expect([status, body.code]).toEqual([422, code]);
       }
+    });
+
+    it('waits for an archive of the environment that is under way, and then refuses it', async () => {
+      const { id } = await create({ name: 'Overtaken' });
+      const environmentId = await makeEnvironment(id);
+      const archive = `update environments set status = 'archived' where id = $1`;
+      const held = await holdTransaction(app.database, archive, [environmentId]);
+      const answer = operator.patch<Refusal>(`/companies/${id}`, { defaultEnvironmentId: environmentId });
+      await held.blocksSomebody();
+      await held.commit();
+      expect((await answer).body.code).toBe('environment_archived');
     });
   });
 

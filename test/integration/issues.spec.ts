@@ -1,6 +1,7 @@
 import { CredentialResolvers } from '../../src/auth/credential-resolvers.js';
 import { newId } from '../../src/database/id.js';
 import { ApiClient, type Refusal } from '../support/api-client.js';
+import { holdTransaction } from '../support/held-transaction.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 
 interface Issue {
@@ -208,6 +209,18 @@ describe('issues', () => {
       expect(answer.status).toBe(422);
       expect((await operator.get<Issue>(`/issues/${id}`)).body.title).toBe(title);
       expect((await operator.get<Comment[]>(`/issues/${id}/comments`)).body).toEqual([]);
+    });
+
+    it('tells what changed from what it was, not from what it was before another change', async () => {
+      const { id } = await create({ title: 'Crossed' });
+      const held = await holdTransaction(app.database, `update issues set status = 'blocked' where id = $1`, [id]);
+      const answer = operator.patch(`/issues/${id}`, { status: 'done' });
+      await held.blocksSomebody();
+      await held.commit();
+      await answer;
+      const sql = `select details from activity_log where entity_id = $1 and action = 'issue.status_changed'`;
+      const [entry] = await app.database.query<{ details: object }>(sql, [id]);
+      expect(entry?.details).toMatchObject({ from: 'blocked', to: 'done' });
     });
 
     it('leaves a place alone that was archived after it was chosen', async () => {

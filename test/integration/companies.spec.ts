@@ -233,6 +233,17 @@ describe('companies', () => {
       expect(await actions(id)).toEqual(['company.created', 'company.archived']);
     });
 
+    it('is recorded once when it crosses another one', async () => {
+      const { id } = await create({ name: 'Crossed' });
+      const archive = `update companies set status = 'archived', archived_at = now() where id = $1`;
+      const held = await holdTransaction(app.database, archive, [id]);
+      const answer = operator.post<Company>(`/companies/${id}/archive`);
+      await held.blocksSomebody();
+      await held.commit();
+      expect((await answer).body.status).toBe('archived');
+      expect(await actions(id)).toEqual(['company.created']);
+    });
+
     it('lets nothing new be made', async () => {
       const { id } = await create({ name: 'Closed' });
       await operator.post(`/companies/${id}/archive`);

@@ -8,10 +8,13 @@ import { ConfigModule } from './config/config.module.js';
 import { LoggerModule } from './config/logger.module.js';
 import { DatabaseModule } from './database/database.module.js';
 import { NotificationsModule } from './database/notifications.module.js';
+import { EnvironmentsModule } from './environments/environments.module.js';
 import { EventsModule } from './events/events.module.js';
 import { HealthModule } from './health/health.module.js';
+import { HeartbeatModule } from './heartbeat/heartbeat.module.js';
 import { HttpModule } from './http/http.module.js';
 import { IssuesModule } from './issues/issues.module.js';
+import { LeasesModule } from './leases/leases.module.js';
 import { ormOptions } from './mikro-orm.config.js';
 
 @Module({})
@@ -27,9 +30,10 @@ export class AppModule {
       AuthModule,
     ];
     const tenants = [CompaniesModule, AgentsModule, IssuesModule];
+    const execution = [EnvironmentsModule, LeasesModule, HeartbeatModule];
     return {
       module: AppModule,
-      imports: [...kernel, ...tenants, ActivityModule, HealthModule],
+      imports: [...kernel, ...tenants, ...execution, ActivityModule, HealthModule],
     };
   }
 }

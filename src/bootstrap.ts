@@ -5,6 +5,7 @@ import { AppModule } from './app.module.js';
 import type { BerthConfig } from './config/config.js';
 import { StartupError } from './config/startup-error.js';
 import { prepareDatabase } from './database/migrations.js';
+import { connectExecution, startHeartbeat } from './heartbeat/start-heartbeat.js';
 import { configureHttp } from './http/configure-http.js';
 
 const BODY_LIMIT_BYTES = 1024 * 1024;
@@ -29,7 +30,9 @@ export async function bootstrap(config: BerthConfig): Promise<NestFastifyApplica
     await app.listen(config.port, config.host);
     const address = app.getHttpServer().address();
     if (address !== null && typeof address === 'object') config.listensOn(address.port);
+    connectExecution(app);
     await app.startAllMicroservices();
+    startHeartbeat(app);
     return app;
   } catch (error) {
     await app.close();

@@ -75,6 +75,7 @@ export class EndRuns {
       [JSON.stringify(ends.map(({ outcome, ...end }) => ({ ...end, ...outcome })))],
     );
     const ended = rows.map(endedRun);
+    await this.recordEnds(ended);
     await this.leases.end(
       ended.map(({ leaseId, agentId, status, error, errorCode }) => ({
         id: leaseId!,
@@ -83,7 +84,7 @@ export class EndRuns {
         agentId,
       })),
     );
-    await this.conclude(ended);
+    await this.successors.settle(ended);
     return ended;
   }
 
@@ -114,11 +115,12 @@ export class EndRuns {
       [JSON.stringify(ends)],
     );
     const ended = rows.map(endedRun);
-    await this.conclude(ended);
+    await this.recordEnds(ended);
+    await this.successors.settle(ended);
     return ended;
   }
 
-  private async conclude(ended: EndedRun[]): Promise<void> {
+  private async recordEnds(ended: EndedRun[]): Promise<void> {
     for (const run of ended) {
       this.em.create(HeartbeatRunEvent, {
         companyId: run.companyId,
@@ -131,7 +133,6 @@ export class EndRuns {
       });
     }
     await this.events.record(ended.map(endEvent));
-    await this.successors.settle(ended);
   }
 }
 

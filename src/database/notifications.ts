@@ -95,7 +95,9 @@ export class DatabaseNotifications implements OnApplicationShutdown {
 
   private async connect(): Promise<Client> {
     const pool = await this.em.getDriver().getConnection().getNativeClient();
-    const client = new Client(pool.options);
+    // The pool hides its password from copies.
+    const { password } = pool.options;
+    const client = new Client({ ...pool.options, password, application_name: 'berth notifications' });
     client.on('error', () => this.lose(client));
     client.on('end', () => this.lose(client));
     client.on('notification', ({ channel, processId }) => this.hear(channel, processId === processIdOf(client)));

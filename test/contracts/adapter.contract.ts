@@ -24,6 +24,7 @@ export interface AdapterUnderTest {
 /** What an adapter is given, with a real place to execute in; what is logged is collected. */
 export function adapterContext(config: Config, changes: Partial<AdapterContext> = {}) {
   const logged: string[] = [];
+  const invoked: Config[] = [];
   const driver = new LocalDriver({ home: scratch } as BerthConfig);
   const log = (_stream: string, chunk: Buffer | string) => void logged.push(chunk.toString());
   const context: AdapterContext = {
@@ -34,11 +35,12 @@ export function adapterContext(config: Config, changes: Partial<AdapterContext> 
     contextSnapshot: { wakeReason: 'to test' },
     env: { PATH: process.env.PATH ?? '', PAPERCLIP_RUN_ID: 'run-1' },
     signal: new AbortController().signal,
+    invoked: (details) => void invoked.push(details),
     execute: (command) => driver.execute({ providerLeaseId: null, cwd: scratch }, { ...command, onOutput: log }),
     log,
     ...changes,
   };
-  return { context, logged };
+  return { context, logged, invoked };
 }
 
 const scratch = await mkdtemp(join(tmpdir(), 'berth-adapter-'));

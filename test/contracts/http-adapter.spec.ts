@@ -134,11 +134,14 @@ describe(HttpAdapter.name, () => {
     expect((await execute('/binary')).resultJson).toMatchObject({ body: '\ufffd\ufffd\ufffdA' });
   });
 
-  it('says in the log what was called, without the secrets of its address', async () => {
-    const { context, logged } = adapterContext({ url: `${base}/ok?token=secret`.replace('//', '//user:password@') });
+  it('says in the log and the record what was called, without the secrets of its address', async () => {
+    const { context, logged, invoked } = adapterContext({
+      url: `${base}/ok?token=secret`.replace('//', '//user:password@'),
+    });
     await adapter.execute(context);
     expect(logged.join('')).toMatch(/^POST http:\S+\/ok answered \d+ /);
     expect(logged.join('')).not.toMatch(/secret|password/);
+    expect(invoked).toEqual([{ method: 'POST', url: `${base}/ok` }]);
   });
 
   it.each([

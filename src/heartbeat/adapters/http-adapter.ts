@@ -46,6 +46,7 @@ export class HttpAdapter implements Adapter {
     if (!url) return failed('adapter_failed', "The agent's adapterConfig names no url to call");
     const method = methodOf(config.method) ?? 'POST';
     const called = `${method} ${url.origin}${url.pathname}`;
+    context.invoked({ method, url: `${url.origin}${url.pathname}` });
     const timeoutMs = config.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     const timeout = new AbortController();
     const timer = setTimeout(() => timeout.abort(), timeoutMs);

@@ -52,7 +52,7 @@ export class LogBuffer {
 
   /** Where the first row that still has to be stored begins; null when all is stored. */
   get firstUnstored(): number | null {
-    return (this.head[0] ?? this.tail.unstored()[0])?.offset ?? null;
+    return (this.head[0] ?? this.tail.firstUnstored)?.offset ?? null;
   }
 
   /** Adds output. The beginning of a character waits for its end, which comes with the stream's next piece. */

@@ -38,8 +38,11 @@ export class RunLogWriter {
     private readonly store: RunLogStore,
     private readonly holder: LogHolder,
     maxBytes: number,
+    /** Aborted when the run shall end: from then on nobody waits, and what is buffered stays within the cap. */
+    private readonly ending: AbortSignal = new AbortController().signal,
   ) {
     this.buffer = new LogBuffer(maxBytes);
+    ending.addEventListener('abort', () => this.letGoOn(), { once: true });
   }
 
   /** How much output there has been, in bytes, kept or not. */
@@ -72,7 +75,7 @@ export class RunLogWriter {
     this.excerpts[stream].add(bytes);
     this.buffer.add(stream, bytes, new Date());
     this.schedule();
-    if (this.buffer.unstoredHeadCost <= WAIT_ABOVE_BYTES) return;
+    if (this.buffer.unstoredHeadCost <= WAIT_ABOVE_BYTES || this.ending.aborted) return;
     return new Promise((resolve) => this.waiting.push(resolve));
   }
 

@@ -11,8 +11,11 @@ export class RunLogs {
     private readonly config: BerthConfig,
   ) {}
 
-  /** A log for one execution, under the lease that it runs by. Close it before the run is finalised. */
-  open(holder: LogHolder): RunLogWriter {
-    return new RunLogWriter(this.store, holder, this.config.runLogMaxBytes);
+  /**
+   * A log for one execution, under the lease that it runs by. Close it before the run is finalised.
+   * @param ending aborted when the run shall end: its output then waits for the database no more.
+   */
+  open(holder: LogHolder, ending?: AbortSignal): RunLogWriter {
+    return new RunLogWriter(this.store, holder, this.config.runLogMaxBytes, ending);
   }
 }

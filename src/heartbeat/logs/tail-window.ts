@@ -23,6 +23,10 @@ export class TailWindow {
     return this.rows[this.first]?.offset ?? fallback;
   }
 
+  get firstUnstored(): LogRow | undefined {
+    return this.rows[this.next];
+  }
+
   unstored(): LogRow[] {
     return this.rows.slice(this.next);
   }

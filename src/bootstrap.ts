@@ -1,5 +1,5 @@
 import { NestFactory } from '@nestjs/core';
-import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Logger } from 'nestjs-pino';
 import { AppModule } from './app.module.js';
 import type { BerthConfig } from './config/config.js';
@@ -7,8 +7,7 @@ import { StartupError } from './config/startup-error.js';
 import { prepareDatabase } from './database/migrations.js';
 import { connectExecution, startHeartbeat } from './heartbeat/start-heartbeat.js';
 import { configureHttp } from './http/configure-http.js';
-
-const BODY_LIMIT_BYTES = 1024 * 1024;
+import { createHttpAdapter } from './http/http-adapter.js';
 
 /**
  * Brings the database to this build's schema, assembles the application and listens. Recovery and runs
@@ -19,8 +18,7 @@ const BODY_LIMIT_BYTES = 1024 * 1024;
 export async function bootstrap(config: BerthConfig): Promise<NestFastifyApplication> {
   if (config.databaseUrl === null) throw new Error('The embedded database has to be started before the application');
   await prepareDatabase(config.databaseUrl);
-  const adapter = new FastifyAdapter({ bodyLimit: BODY_LIMIT_BYTES });
-  const app = await NestFactory.create<NestFastifyApplication>(AppModule.forRoot(config), adapter, {
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.forRoot(config), createHttpAdapter(), {
     abortOnError: false,
     bufferLogs: true,
   });

@@ -1,8 +1,19 @@
+import { applyDecorators } from '@nestjs/common';
 import { Transform } from 'class-transformer';
 import { ArrayNotEmpty, IsIn, IsInt, IsOptional, Max, Min, Validate, ValidatorConstraint } from 'class-validator';
 import { isIP } from 'node:net';
 
-const integer = () => Transform(({ value }) => (/^\d{1,15}$/.test(String(value)) ? Number(value) : Number.NaN));
+/** A whole number in a range, said in one sentence whatever is wrong with it. */
+function WholeNumber(min: number, max: number, unit = ''): PropertyDecorator {
+  const message = `must be a whole number${unit && ` of ${unit}`} from ${min} to ${max}`;
+  return applyDecorators(
+    Transform(({ value }) => (/^\d{1,15}$/.test(String(value)) ? Number(value) : Number.NaN)),
+    IsInt({ message }),
+    Min(min, { message }),
+    Max(max, { message }),
+  );
+}
+
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
 /** Local trusted mode has no credentials: whoever reaches the port is the operator. */
@@ -58,9 +69,7 @@ export class EnvironmentVariables {
   BERTH_HOST?: string;
 
   @IsOptional()
-  @integer()
-  @IsInt({ message: 'must be a whole number' })
-  @Max(65535, { message: 'must be at most 65535' })
+  @WholeNumber(0, 65_535)
   BERTH_PORT?: number;
 
   @IsOptional()
@@ -75,24 +84,15 @@ export class EnvironmentVariables {
   BERTH_ROLES?: ('api' | 'runner')[];
 
   @IsOptional()
-  @integer()
-  @IsInt({ message: 'must be a whole number of seconds' })
-  @Min(2, { message: 'must be at least 2 (seconds)' })
-  @Max(86_400, { message: 'must be at most 86400 (seconds)' })
+  @WholeNumber(2, 86_400, 'seconds')
   BERTH_LEASE_TTL_SEC?: number;
 
   @IsOptional()
-  @integer()
-  @IsInt({ message: 'must be a whole number' })
-  @Min(1, { message: 'must be at least 1' })
-  @Max(1000, { message: 'must be at most 1000' })
+  @WholeNumber(1, 1000)
   BERTH_RUNNER_SLOTS?: number;
 
   @IsOptional()
-  @integer()
-  @IsInt({ message: 'must be a whole number of bytes' })
-  @Min(4096, { message: 'must be at least 4096 (bytes)' })
-  @Max(1_073_741_824, { message: 'must be at most 1073741824 (bytes)' })
+  @WholeNumber(4096, 1_073_741_824, 'bytes')
   BERTH_RUN_LOG_MAX_BYTES?: number;
 
   @IsOptional()

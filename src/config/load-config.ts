@@ -15,7 +15,9 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
   const variables = plainToInstance(EnvironmentVariables, Object.fromEntries(given));
   const problems = validateSync(variables, { whitelist: true, forbidNonWhitelisted: true, stopAtFirstError: true });
   if (problems.length > 0) {
-    throw new StartupError(`Berth cannot start with these settings:\n${problems.map(sentence).join('\n')}`);
+    throw new StartupError(
+      `Berth cannot start with these settings:\n${problems.map((problem) => sentence(problem, environment[problem.property])).join('\n')}`,
+    );
   }
   const host = variables.BERTH_HOST ?? '127.0.0.1';
   const port = variables.BERTH_PORT ?? 3100;
@@ -34,10 +36,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
 }
 
 /** What is wrong with one variable; a value that may hold a password is not repeated. */
-function sentence({ property, value, constraints = {} }: ValidationError): string {
+function sentence({ property, constraints = {} }: ValidationError, given: string | undefined): string {
   if ('whitelistValidation' in constraints) return `  ${property} is not a setting of Berth; check its spelling`;
   const [problem] = Object.values(constraints);
-  return `  ${property} ${problem}${property.endsWith('_URL') ? '' : `; it is "${shown(value)}"`}`;
+  return `  ${property} ${problem}${property.endsWith('_URL') ? '' : `; it is "${given}"`}`;
 }
-
-const shown = (value: unknown) => (Number.isNaN(value) ? 'not a number' : String(value));

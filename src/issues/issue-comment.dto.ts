@@ -27,6 +27,7 @@ export class IssueCommentsQueryDto extends PageQueryDto {
 
   /** Newest first unless `asc`. */
   @IsIn(['asc', 'desc'])
+  @ApiProperty({ enum: ['asc', 'desc'], required: false })
   order: 'asc' | 'desc' = 'desc';
 }
 

@@ -1,6 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { Transform } from 'class-transformer';
-import { IsByteLength, IsIn, IsOptional, IsString, IsUUID, Length } from 'class-validator';
+import { IsByteLength, IsIn, IsOptional, IsString, IsUUID, Length, Matches } from 'class-validator';
 import { IfGiven } from '../http/if-given.js';
 import { IgnoresClientFields } from '../http/ignored-fields.js';
 import { PageQueryDto } from '../http/page-query.dto.js';
@@ -9,6 +8,8 @@ import { ISSUE_PRIORITIES, ISSUE_STATUSES, type Issue, type IssuePriority, type 
 
 /** How long a description may be, in bytes of UTF-8. */
 const MAX_DESCRIPTION_BYTES = 65_536;
+const ONE_STATUS = `(${ISSUE_STATUSES.join('|')})`;
+const SEVERAL_STATUSES = new RegExp(`^${ONE_STATUS}(,${ONE_STATUS})*$`);
 
 @IgnoresClientFields('issue')
 export class CreateIssueDto {
@@ -105,10 +106,10 @@ export class IssuesQueryDto extends PageQueryDto {
    * @example "todo,in_progress"
    */
   @IfGiven()
-  @Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? value.split(',') : value))
-  @IsIn(ISSUE_STATUSES, { each: true })
-  @ApiProperty({ type: String, required: false })
-  status?: IssueStatus[];
+  @Matches(SEVERAL_STATUSES, {
+    message: `status must be one or more of ${ISSUE_STATUSES.join(', ')}, with commas between`,
+  })
+  status?: string;
 
   /** Only issues of this agent. */
   @IfGiven()

@@ -15,7 +15,7 @@ import { IssueCommentsService } from './issue-comments.service.js';
 import { IssueHasLiveRunError, UnusableWorkspaceError } from './issue-errors.js';
 import { assertUsableWorkspace, lockAssignee } from './issue-references.js';
 import type { CreateIssueDto, IssuesQueryDto, UpdateIssueDto } from './issue.dto.js';
-import { Issue, type IssueChanges } from './issue.entity.js';
+import { Issue, type IssueChanges, type IssueStatus } from './issue.entity.js';
 import {
   IssueAssigned,
   IssueCreated,
@@ -52,7 +52,7 @@ export class IssuesService {
       companyId,
       deletedAt: null,
       ...(before === null ? {} : { id: { $lt: before } }),
-      ...(status === undefined ? {} : { status: { $in: status } }),
+      ...(status === undefined ? {} : { status: { $in: status.split(',') as IssueStatus[] } }),
       ...(assigneeAgentId === undefined ? {} : { assigneeAgentId }),
     };
     const rows = await this.em.find(Issue, where, { orderBy: { id: 'desc' }, limit: limit + 1 });

@@ -52,7 +52,6 @@ export class HttpAdapter implements Adapter {
     const timer = setTimeout(() => timeout.abort(), timeoutMs);
     try {
       const signal = AbortSignal.any([context.signal, timeout.signal]);
-      context.invoked({ method, url: `${url.origin}${url.pathname}` });
       const answer = await exchange({ url, method, ...message(method, config, context), signal });
       await context.log('system', `${called} answered ${answer.status} ${answer.statusText}\n`);
       return verdict(called, answer);

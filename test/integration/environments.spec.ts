@@ -1,0 +1,521 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { EntityManager } from '@mikro-orm/postgresql';
+import { inTransaction } from '../../src/database/transaction.js';
+import { EnvironmentsService } from '../../src/environments/environments.service.js';
+import { ApiClient, type Refusal } from '../support/api-client.js';
+import { startTestApp, type TestApp } from '../support/test-app.js';
+
+interface Environment {
+  id: string;
+  companyId: string;
+  name: string;
+  driver: string;
+  status: string;
+  config: object;
+  envVars: object;
+  capacity: number | null;
+  activeLeaseCount: number;
+}
+
+interface Workspace {
+  id: string;
+  name: string;
+  mode: string;
+  cwd: string;
+  host: string | null;
+  status: string;
+}
+
+let app: TestApp;
+let operator: ApiClient;
+
+beforeAll(async () => {
+  app = await startTestApp({ config: { roles: new Set(['api']) } });
+  operator = new ApiClient(app.url);
+});
+afterAll(() => app.close());
+
+const makeCompany = async () => (await operator.post<{ id: string }>('/companies', { name: 'Harbour' })).body.id;
+const actions = async (companyId: string) => {
+  const sql = `select action, actor_type, details from activity_log
+    where company_id = $1 and entity_type in ('environment', 'execution_workspace') order by seq`;
+  return app.database.query<{ action: string; actor_type: string; details: object }>(sql, [companyId]);
+};
+/** An environment of another driver: none but `local` is built in yet, so it comes from outside the API. */
+const makeOther = async (companyId: string, name: string) => {
+  const [row] = await app.database.query<{ id: string }>(
+    `insert into environments (id, company_id, name, driver) values (gen_random_uuid(), $1, $2, 'other') returning id`,
+    [companyId, name],
+  );
+  return row!.id;
+};
+const agentToken = async (companyId: string) => {
+  const { body: agent } = await operator.post<{ id: string }>(`/companies/${companyId}/agents`, { name: 'a' });
+  return (await operator.post<{ token: string }>(`/agents/${agent.id}/keys`, { name: 'k' })).body.token;
+};
+/** A running run in the environment, without a runner that would end it. */
+const holdEnvironment = async (companyId: string, environmentId: string) => {
+  const { body: agent } = await operator.post<{ id: string }>(`/companies/${companyId}/agents`, { name: 'holder' });
+  const [row] = await app.database.query<{ run: string; lease: string }>(
+    `with ids as (select gen_random_uuid() as run, gen_random_uuid() as lease),
+       r as (insert into heartbeat_runs (id, company_id, agent_id, invocation_source, status, lease_id, runner_id,
+           started_at)
+         select run, $1, $2, 'on_demand', 'running', lease, 'runner', now() from ids)
+     insert into environment_leases (id, company_id, environment_id, heartbeat_run_id, holder, status, provider,
+       acquired_at, last_used_at, expires_at)
+     select lease, $1, $3, run, 'run', 'active', 'local', now(), now(), now() + interval '1 h' from ids
+     returning heartbeat_run_id as run, id as lease`,
+    [companyId, agent.id, environmentId],
+  );
+  return row!;
+};
+
+describe('the local environment of a company', () => {
+  const ensure = (companyId: string) => {
+    const em = app.get(EntityManager).fork();
+    return inTransaction(em, () => app.get(EnvironmentsService).ensureLocal([companyId]));
+  };
+  const locals = (companyId: string) =>
+    app.database.query<{ id: string; name: string; status: string }>(
+      `select id, name, status from environments where company_id = $1 and driver = 'local' and deleted_at is null`,
+      [companyId],
+    );
+
+  it('is made once, when eight first runs need it at once', async () => {
+    const companyId = await makeCompany();
+    const made = await Promise.all(Array.from({ length: 8 }, () => ensure(companyId)));
+    const rows = await locals(companyId);
+    expect(rows).toHaveLength(1);
+    expect(new Set(made.map((map) => map.get(companyId)!.id))).toEqual(new Set([rows[0]!.id]));
+    expect(made[0]!.get(companyId)).toEqual({
+      id: rows[0]!.id,
+      companyId,
+      name: 'Local',
+      driver: 'local',
+      status: 'active',
+      config: {},
+      envVars: {},
+    });
+    expect(await actions(companyId)).toEqual([
+      { action: 'environment.created', actor_type: 'system', details: { name: 'Local', driver: 'local' } },
+    ]);
+  });
+
+  it('is there for whoever lists the environments of a new company', async () => {
+    const companyId = await makeCompany();
+    const { body } = await operator.get<Environment[]>(`/companies/${companyId}/environments`);
+    expect(body).toMatchObject([{ companyId, name: 'Local', driver: 'local', status: 'active', activeLeaseCount: 0 }]);
+    expect((await operator.get<Environment[]>(`/companies/${companyId}/environments`)).body).toEqual(body);
+  });
+
+  it('is left as it is, whatever its name or status', async () => {
+    const companyId = await makeCompany();
+    const body = { name: 'My machine', driver: 'local' };
+    const { body: own } = await operator.post<Environment>(`/companies/${companyId}/environments`, body);
+    await operator.post(`/environments/${own.id}/archive`);
+    expect((await ensure(companyId)).get(companyId)).toMatchObject({
+      id: own.id,
+      name: 'My machine',
+      status: 'archived',
+    });
+    expect(await locals(companyId)).toHaveLength(1);
+  });
+
+  it('takes another name where its own is taken', async () => {
+    const companyId = await makeCompany();
+    await makeOther(companyId, 'Local');
+    await makeOther(companyId, 'Local 2');
+    expect((await ensure(companyId)).get(companyId)).toMatchObject({ name: 'Local 3' });
+  });
+
+  it('is made anew after it was deleted', async () => {
+    const companyId = await makeCompany();
+    const { id } = (await ensure(companyId)).get(companyId)!;
+    expect((await operator.delete(`/environments/${id}`)).status).toBe(204);
+    const again = (await ensure(companyId)).get(companyId)!;
+    expect(again.id).not.toBe(id);
+    expect(again.name).toBe('Local');
+  });
+
+  it('is made for several companies at once', async () => {
+    const companyIds = [await makeCompany(), await makeCompany(), await makeCompany()];
+    const em = app.get(EntityManager).fork();
+    const made = await inTransaction(em, () =>
+      app.get(EnvironmentsService).ensureLocal([...companyIds, ...companyIds]),
+    );
+    expect([...made.keys()].sort()).toEqual([...companyIds].sort());
+  });
+
+  it('is not made in a company that is archived', async () => {
+    const companyId = await makeCompany();
+    await operator.post(`/companies/${companyId}/archive`);
+    expect((await operator.get(`/companies/${companyId}/environments`)).body).toEqual([]);
+  });
+});
+
+describe('environments', () => {
+  let companyId: string;
+  let local: Environment;
+
+  beforeEach(async () => {
+    companyId = await makeCompany();
+    [local] = (await operator.get<[Environment]>(`/companies/${companyId}/environments`)).body;
+  });
+
+  describe('create', () => {
+    const create = (body: object) => operator.post<Environment & Refusal>(`/companies/${companyId}/environments`, body);
+
+    it('answers the whole environment', async () => {
+      const fresh = await makeCompany();
+      const config = { cwd: '/srv' };
+      const body = { name: 'Mine', driver: 'local', config, envVars: { A: 'b' }, capacity: 2, metadata: { x: 1 } };
+      const answer = await operator.post<Environment>(`/companies/${fresh}/environments`, body);
+      expect(answer.status).toBe(201);
+      expect(answer.body).toEqual({
+        ...body,
+        id: expect.any(String),
+        companyId: fresh,
+        description: null,
+        status: 'active',
+        activeLeaseCount: 0,
+        createdAt: expect.stringMatching(/Z$/),
+        updatedAt: expect.stringMatching(/Z$/),
+      });
+      expect((await operator.get(`/environments/${answer.body.id}`)).body).toEqual(answer.body);
+      expect(await actions(fresh)).toMatchObject([{ action: 'environment.created', actor_type: 'user' }]);
+    });
+
+    it('refuses a second local one', async () => {
+      const answer = await create({ name: 'Another', driver: 'local' });
+      expect(answer).toMatchObject({ status: 409, body: { code: 'local_environment_exists' } });
+    });
+
+    it('makes one of those that come at once', async () => {
+      const fresh = await makeCompany();
+      const answers = await Promise.all(
+        Array.from({ length: 5 }, (_, i) =>
+          operator.post(`/companies/${fresh}/environments`, { name: `n${i}`, driver: 'local' }),
+        ),
+      );
+      expect(answers.map(({ status }) => status).sort()).toEqual([201, 409, 409, 409, 409]);
+    });
+
+    it.each([
+      [{ name: 'x' }, 'driver'],
+      [{ name: '', driver: 'local' }, 'name'],
+      [{ name: 'x', driver: 'teleport' }, 'driver'],
+      [{ name: 'x', driver: 'local', config: { cwd: 'relative' } }, 'config.cwd'],
+      [{ name: 'x', driver: 'local', config: { shell: 'sh' } }, 'config.shell'],
+      [{ name: 'x', driver: 'local', envVars: { A: 1 } }, 'envVars.A'],
+      [{ name: 'x', driver: 'local', envVars: { 'A B': 'x' } }, 'envVars.A B'],
+      [{ name: 'x', driver: 'local', envVars: { A: 'x'.repeat(70_000) } }, 'envVars'],
+      [{ name: 'x', driver: 'local', capacity: 0 }, 'capacity'],
+      [{ name: 'x', driver: 'local', color: 'red' }, 'color'],
+    ])('refuses %j and names %s', async (body, field) => {
+      const { status, body: refusal } = await create(body);
+      expect(status).toBe(400);
+      expect(refusal.details).toEqual([expect.objectContaining({ field })]);
+    });
+
+    it('is safe to repeat under one key', async () => {
+      const fresh = await makeCompany();
+      const keyed = operator.with({ 'idempotency-key': 'once' });
+      const body = { name: 'Mine', driver: 'local' };
+      const [first, second] = [
+        await keyed.post<Environment>(`/companies/${fresh}/environments`, body),
+        await keyed.post<Environment>(`/companies/${fresh}/environments`, body),
+      ];
+      expect([second.status, second.body.id]).toEqual([201, first.body.id]);
+    });
+  });
+
+  describe('update', () => {
+    const update = (body: object) => operator.patch<Environment & Refusal>(`/environments/${local.id}`, body);
+
+    it('changes what is given, and records which fields but not what they hold', async () => {
+      const { body } = await update({ name: 'Box', envVars: { SECRET: 's' }, capacity: null });
+      expect(body).toMatchObject({ name: 'Box', envVars: { SECRET: 's' }, capacity: null });
+      expect((await actions(companyId)).at(-1)).toEqual({
+        action: 'environment.updated',
+        actor_type: 'user',
+        details: { fields: ['envVars', 'name'] },
+      });
+    });
+
+    it('records nothing where nothing changes', async () => {
+      await update({ name: local.name, config: {} });
+      expect(await actions(companyId)).toHaveLength(1);
+    });
+
+    it('refuses a name that is taken', async () => {
+      await makeOther(companyId, 'Taken');
+      expect(await update({ name: 'Taken' })).toMatchObject({ status: 409, body: { code: 'environment_name_taken' } });
+    });
+
+    it('refuses a config that its driver does not take', async () => {
+      expect((await update({ config: { cwd: 7 } })).body.details).toMatchObject([{ field: 'config.cwd' }]);
+    });
+
+    it('takes a status like the actions do', async () => {
+      expect((await update({ status: 'archived' })).body.status).toBe('archived');
+      expect((await actions(companyId)).at(-1)).toMatchObject({ action: 'environment.archived' });
+    });
+
+    it('may change one that is archived', async () => {
+      await operator.post(`/environments/${local.id}/archive`);
+      expect((await update({ name: 'Old' })).body).toMatchObject({ name: 'Old', status: 'archived' });
+    });
+  });
+
+  describe('drain, activate and archive', () => {
+    const act = (action: string) => operator.post<Environment & Refusal>(`/environments/${local.id}/${action}`);
+
+    it('each move it to their state and record it, once', async () => {
+      for (const action of ['drain', 'drain', 'activate', 'archive', 'archive', 'activate']) {
+        expect((await act(action)).status).toBe(200);
+      }
+      expect((await actions(companyId)).map(({ action }) => action)).toEqual([
+        'environment.created',
+        'environment.draining',
+        'environment.activated',
+        'environment.archived',
+        'environment.activated',
+      ]);
+    });
+
+    it('does not drain what is archived', async () => {
+      await act('archive');
+      expect(await act('drain')).toMatchObject({ status: 409, body: { code: 'environment_archived' } });
+    });
+  });
+
+  describe('delete', () => {
+    it('takes it out of sight, and frees its name', async () => {
+      expect((await operator.delete(`/environments/${local.id}`)).status).toBe(204);
+      expect((await operator.get(`/environments/${local.id}`)).status).toBe(404);
+      expect((await operator.delete(`/environments/${local.id}`)).status).toBe(404);
+      const { body } = await operator.get<Environment[]>(`/companies/${companyId}/environments`);
+      expect(body.map(({ name }) => name)).toEqual(['Local']);
+      expect(body[0]!.id).not.toBe(local.id);
+    });
+
+    it('is refused while anything is held in it, and says what', async () => {
+      const held = await holdEnvironment(companyId, local.id);
+      const leases = [{ leaseId: held.lease, heartbeatRunId: held.run, holder: 'run' }];
+      expect(await operator.delete(`/environments/${local.id}`)).toMatchObject({
+        status: 409,
+        body: { code: 'environment_in_use', details: { activeLeaseCount: 1, leases } },
+      });
+      expect((await operator.get(`/environments/${local.id}/delete-blast-radius`)).body).toEqual({
+        environmentId: local.id,
+        canDelete: false,
+        activeLeaseCount: 1,
+        leases,
+        isCompanyDefault: false,
+        agentCount: 0,
+        openIssueCount: 0,
+        workspaceCount: 0,
+      });
+      expect((await operator.get<Environment>(`/environments/${local.id}`)).body.activeLeaseCount).toBe(1);
+    });
+
+    it('tells beforehand what refers to it', async () => {
+      await operator.patch(`/companies/${companyId}`, { defaultEnvironmentId: local.id });
+      await operator.post(`/companies/${companyId}/agents`, { name: 'a', defaultEnvironmentId: local.id });
+      await operator.post(`/companies/${companyId}/execution-workspaces`, {
+        environmentId: local.id,
+        name: 'w',
+        cwd: '/w',
+      });
+      expect((await operator.get(`/environments/${local.id}/delete-blast-radius`)).body).toMatchObject({
+        canDelete: true,
+        isCompanyDefault: true,
+        agentCount: 1,
+        workspaceCount: 1,
+      });
+    });
+  });
+
+  describe('list', () => {
+    it('filters by status and driver, and pages', async () => {
+      const other = await makeOther(companyId, 'Other');
+      const list = async (query: string) =>
+        (await operator.get<Environment[]>(`/companies/${companyId}/environments?${query}`)).body.map(({ id }) => id);
+      expect((await list('')).sort()).toEqual([local.id, other].sort());
+      expect(await list('driver=local')).toEqual([local.id]);
+      expect(await list('status=archived')).toEqual([]);
+      const first = await operator.get<Environment[]>(`/companies/${companyId}/environments?limit=1`);
+      const next = /<\/api(.*)>; rel="next"/.exec(first.headers.get('link') ?? '')![1]!;
+      const second = await operator.get<Environment[]>(next);
+      expect([first.body[0]!.id, second.body[0]!.id].sort()).toEqual([local.id, other].sort());
+      expect(second.headers.get('link')).toBeNull();
+    });
+
+    it('refuses a status that there is not', async () => {
+      expect((await operator.get(`/companies/${companyId}/environments?status=lost`)).status).toBe(400);
+    });
+  });
+
+  describe('probe', () => {
+    it('says whether a run could execute there, and records it', async () => {
+      const { status, body } = await operator.post(`/environments/${local.id}/probe`);
+      expect(status).toBe(200);
+      expect(body).toMatchObject({
+        ok: true,
+        driver: 'local',
+        summary: expect.any(String),
+        details: expect.any(Object),
+      });
+      expect((await actions(companyId)).at(-1)).toMatchObject({ action: 'environment.probed', details: { ok: true } });
+    });
+
+    it('takes the body of a creation that has not happened, and leaves no record', async () => {
+      const directory = await mkdtemp(join(tmpdir(), 'berth-probe-'));
+      const body = { name: 'x', driver: 'local', config: { cwd: directory } };
+      const path = `/companies/${companyId}/environments/probe-config`;
+      expect(await operator.post(path, body)).toMatchObject({
+        status: 200,
+        body: { ok: true, driver: 'local', summary: `${directory} exists and is writable` },
+      });
+      expect(await operator.post(path, { ...body, config: { cwd: '/dev/null/x' } })).toMatchObject({
+        status: 200,
+        body: { ok: false, summary: '/dev/null is not a directory' },
+      });
+      expect((await operator.post(path, { ...body, driver: 'teleport' })).status).toBe(400);
+      expect(await actions(companyId)).toHaveLength(1);
+      await rm(directory, { recursive: true });
+    });
+  });
+
+  it('says which drivers there are', async () => {
+    const { body } = await operator.get(`/companies/${companyId}/environments/capabilities`);
+    expect(body).toMatchObject({
+      drivers: [{ driver: 'local', hasPlaces: false, configSchema: { properties: { cwd: { type: 'string' } } } }],
+    });
+  });
+
+  describe('for an agent', () => {
+    it("are those of its company to see, and nobody's but an operator's to change", async () => {
+      const agent = operator.as(await agentToken(companyId));
+      expect((await agent.get(`/environments/${local.id}`)).status).toBe(200);
+      for (const answer of [
+        await agent.patch(`/environments/${local.id}`, { name: 'x' }),
+        await agent.post(`/environments/${local.id}/archive`),
+        await agent.post(`/environments/${local.id}/probe`),
+        await agent.delete(`/environments/${local.id}`),
+        await agent.post(`/companies/${companyId}/environments`, { name: 'x', driver: 'local' }),
+      ]) {
+        expect(answer).toMatchObject({ status: 403, body: { code: 'operator_only' } });
+      }
+    });
+
+    it('do not exist in another company', async () => {
+      const stranger = operator.as(await agentToken(await makeCompany()));
+      for (const answer of [
+        await stranger.get(`/environments/${local.id}`),
+        await stranger.patch(`/environments/${local.id}`, { name: 'x' }),
+        await stranger.delete(`/environments/${local.id}`),
+        await stranger.post(`/environments/${local.id}/probe`),
+        await stranger.get(`/environments/${local.id}/delete-blast-radius`),
+        await stranger.get(`/companies/${companyId}/environments`),
+        await stranger.get(`/companies/${companyId}/environments/capabilities`),
+        await stranger.post(`/companies/${companyId}/environments`, { name: 'x', driver: 'local' }),
+      ]) {
+        expect(answer.status).toBe(404);
+      }
+    });
+  });
+});
+
+describe('execution workspaces', () => {
+  let companyId: string;
+  let local: Environment;
+
+  beforeAll(async () => {
+    companyId = await makeCompany();
+    [local] = (await operator.get<[Environment]>(`/companies/${companyId}/environments`)).body;
+  });
+
+  const create = (fields: object) =>
+    operator.post<Workspace & Refusal>(`/companies/${companyId}/execution-workspaces`, {
+      environmentId: local.id,
+      name: 'website',
+      cwd: '/srv/website',
+      ...fields,
+    });
+
+  it('are made in an environment, on this machine where that is local', async () => {
+    const { status, body } = await create({ mode: 'exclusive' });
+    expect(status).toBe(201);
+    expect(body).toEqual({
+      id: expect.any(String),
+      companyId,
+      environmentId: local.id,
+      name: 'website',
+      mode: 'exclusive',
+      cwd: '/srv/website',
+      host: hostname(),
+      status: 'active',
+      metadata: {},
+      createdAt: expect.any(String),
+      updatedAt: expect.any(String),
+    });
+    expect((await operator.get(`/execution-workspaces/${body.id}`)).body).toEqual(body);
+    const { body: list } = await operator.get<Workspace[]>(`/companies/${companyId}/execution-workspaces`);
+    expect(list).toEqual([body]);
+    expect(await create({})).toMatchObject({ status: 409, body: { code: 'workspace_name_taken' } });
+  });
+
+  it('have no machine of their own elsewhere', async () => {
+    const environmentId = await makeOther(companyId, 'Elsewhere');
+    expect((await create({ name: 'there', environmentId })).body).toMatchObject({ host: null, mode: 'shared' });
+  });
+
+  it('are not made in an environment of another company, or in an archived one', async () => {
+    const [foreign] = (await operator.get<[Environment]>(`/companies/${await makeCompany()}/environments`)).body;
+    const environmentId = await makeOther(companyId, 'Old');
+    await operator.post(`/environments/${environmentId}/archive`);
+    expect(await create({ name: 'a', environmentId: foreign.id })).toMatchObject({
+      status: 422,
+      body: { code: 'environment_not_found' },
+    });
+    expect(await create({ name: 'a', environmentId })).toMatchObject({
+      status: 422,
+      body: { code: 'environment_archived' },
+    });
+  });
+
+  it('are changed, archived and brought back, save for their mode', async () => {
+    const { body } = await create({ name: 'changing' });
+    const update = (changes: object) => operator.patch<Workspace>(`/execution-workspaces/${body.id}`, changes);
+    const before = (await actions(companyId)).length;
+    expect((await update({ cwd: '/other', metadata: { a: 1 } })).body).toMatchObject({
+      cwd: '/other',
+      metadata: { a: 1 },
+    });
+    expect((await update({ status: 'archived' })).body.status).toBe('archived');
+    expect((await update({ status: 'archived' })).body.status).toBe('archived');
+    expect((await update({ status: 'active' })).body.status).toBe('active');
+    expect((await update({ cwd: 'relative' })).status).toBe(400);
+    expect((await update({ mode: 'exclusive' })).status).toBe(400);
+    expect((await actions(companyId)).slice(before).map(({ action, details }) => [action, details])).toEqual([
+      ['workspace.updated', { fields: ['cwd', 'metadata'] }],
+      ['workspace.archived', {}],
+      ['workspace.updated', { fields: ['status'] }],
+    ]);
+    expect((await operator.get(`/execution-workspaces/${body.id}`)).body).toMatchObject({ status: 'active' });
+  });
+
+  it("are an operator's to change, and do not exist for strangers", async () => {
+    const { body } = await create({ name: 'guarded' });
+    const agent = operator.as(await agentToken(companyId));
+    const stranger = operator.as(await agentToken(await makeCompany()));
+    expect((await agent.get(`/execution-workspaces/${body.id}`)).status).toBe(200);
+    expect((await agent.patch(`/execution-workspaces/${body.id}`, { name: 'x' })).status).toBe(403);
+    expect((await stranger.get(`/execution-workspaces/${body.id}`)).status).toBe(404);
+    expect((await stranger.patch(`/execution-workspaces/${body.id}`, { name: 'x' })).status).toBe(404);
+    expect((await stranger.get(`/companies/${companyId}/execution-workspaces`)).status).toBe(404);
+  });
+});

@@ -74,6 +74,8 @@ create table agents (
   pause_reason text,
   paused_at timestamptz(3),
   last_heartbeat_at timestamptz(3),
+  -- When its timer wakes it next; null while its timer is off.
+  next_timer_at timestamptz(3),
   metadata jsonb not null default '{}',
   deleted_at timestamptz(3),
   created_at timestamptz(3) not null default now(),
@@ -85,6 +87,8 @@ create table agents (
   constraint agents_deleted_is_terminated check (deleted_at is null or status = 'terminated')
 );
 create index agents_default_environment on agents (company_id, default_environment_id) where default_environment_id is not null;
+
+create index agents_timer on agents (next_timer_at) where next_timer_at is not null;
 
 create table agent_api_keys (
   id uuid primary key,
@@ -176,6 +180,9 @@ create table agent_wakeup_requests (
 );
 create index agent_wakeup_requests_agent on agent_wakeup_requests (company_id, agent_id, id);
 create index agent_wakeup_requests_issue on agent_wakeup_requests (company_id, issue_id) where issue_id is not null;
+-- Skips are counted, not collected: a timer that skips for years leaves one row.
+create unique index agent_wakeup_requests_one_skipped on agent_wakeup_requests (agent_id, status_reason)
+  where status = 'skipped';
 -- Later wakes of an agent for a busy issue merge into the one that waits.
 create unique index agent_wakeup_requests_one_deferred on agent_wakeup_requests (issue_id, agent_id)
   where status = 'deferred_issue_execution';
@@ -197,6 +204,9 @@ create table heartbeat_runs (
   context_snapshot jsonb not null default '{}',
   cancel_requested_at timestamptz(3),
   cancel_reason text,
+  -- When a running run is stopped, and after how long without output; null for never.
+  deadline_at timestamptz(3),
+  idle_timeout_sec integer check (idle_timeout_sec > 0),
   lease_id uuid,
   -- Set exactly while the run is running; see the two deferred foreign keys below environment_leases.
   held_lease_id uuid generated always as (case when status = 'running' then lease_id end) stored,
@@ -218,7 +228,9 @@ create table heartbeat_runs (
   issue_comment_status text check (issue_comment_status in ('not_applicable', 'satisfied', 'retry_queued',
     'retry_exhausted')),
   retry_of_run_id uuid,
+  -- What its chain of retries has used up, carried from run to run.
   process_loss_retry_count integer not null default 0,
+  shutdown_retry_count integer not null default 0,
   scheduled_retry_at timestamptz(3),
   scheduled_retry_attempt integer not null default 0,
   scheduled_retry_reason text,

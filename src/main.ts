@@ -1,5 +1,4 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import { bootstrap } from './bootstrap.js';
 import type { BerthConfig } from './config/config.js';
 import { loadConfig } from './config/load-config.js';
 import { StartupError } from './config/startup-error.js';
@@ -11,13 +10,18 @@ const undo: (() => unknown)[] = [];
 
 async function start(): Promise<void> {
   const config = loadConfig(process.env, process.cwd());
-  const app = await bootstrap(config.databaseUrl === null ? await withOwnDatabase(config) : config);
+  // The application is loaded only now, beside the start of the database: a wrong setting is answered at once.
+  const [withDatabase, { bootstrap }] = await Promise.all([
+    config.databaseUrl === null ? startDatabase(config) : config,
+    import('./bootstrap.js'),
+  ]);
+  const app = await bootstrap(withDatabase);
   undo.push(() => close(app));
   const address = config.port === 0 ? await app.getUrl() : `http://${config.host}:${config.port}`;
   process.stdout.write(`Berth is ready. The API is at ${address}/api, its documentation at ${address}/docs.\n`);
 }
 
-async function withOwnDatabase(config: BerthConfig): Promise<BerthConfig> {
+async function startDatabase(config: BerthConfig): Promise<BerthConfig> {
   undo.push(await lockHome(config.home));
   const postgres = await EmbeddedPostgres.start(config.home);
   undo.push(() => postgres.stop());

@@ -106,7 +106,7 @@ export class ActivityStreams implements OnModuleDestroy {
         lastSent = Date.now();
       }
       if (cursor.page) continue;
-      await delay(BREATH_MS);
+      await pause(BREATH_MS, connection.closed);
       await subscription.grew(POLL_MS, connection.closed);
       if (Date.now() - lastSent >= KEEPALIVE_MS) {
         await connection.send(`: keepalive\n${sseEvent(formatCursor(cursor))}`);
@@ -137,10 +137,12 @@ export class ActivityStreams implements OnModuleDestroy {
         if (error instanceof CursorOfAnotherHistoryError) return 'end';
         if (!failed) this.logger.warn({ err: error, companyId }, 'A stream of activity waits for the database');
         failed = true;
-        await delay(POLL_MS);
+        await pause(POLL_MS, connection.closed);
         await connection.send(': waiting for the database\n\n');
       }
     }
     return 'end';
   }
 }
+
+const pause = (ms: number, stop: AbortSignal) => delay(ms, undefined, { signal: stop }).catch(() => undefined);

@@ -1,5 +1,5 @@
 import { Body, Controller, Get, Headers, Param, Post, Query, Res } from '@nestjs/common';
-import { ApiBearerAuth, ApiCreatedResponse, ApiGoneResponse, ApiHeader, ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { ApiCreatedResponse, ApiGoneResponse, ApiHeader, ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import type { Page } from '../database/page.js';
 import { ApiPage } from '../http/api-page.decorator.js';
@@ -10,7 +10,6 @@ import { ActivityQueryDto, ActivityResponse, ActivityStreamQueryDto, AddActivity
 import { ActivityService } from './activity.service.js';
 
 @ApiTags('Activity')
-@ApiBearerAuth()
 @Controller('companies/:companyId/activity')
 export class ActivityController {
   constructor(

@@ -1,5 +1,5 @@
 import { Controller, Get, Param, Query } from '@nestjs/common';
-import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
+import { ApiTags } from '@nestjs/swagger';
 import type { Page } from '../database/page.js';
 import { ApiPage } from '../http/api-page.decorator.js';
 import { PageQueryDto } from '../http/page-query.dto.js';
@@ -7,7 +7,6 @@ import { ActivityResponse } from './activity.dto.js';
 import { ActivityService } from './activity.service.js';
 
 @ApiTags('Activity')
-@ApiBearerAuth()
 @Controller('issues/:idOrIdentifier/activity')
 export class IssueActivityController {
   constructor(private readonly activity: ActivityService) {}

@@ -30,6 +30,7 @@ const AgentSchema = defineEntity({
     pauseReason: p.text().nullable(),
     pausedAt: timeColumn().nullable(),
     lastHeartbeatAt: timeColumn().nullable(),
+    nextTimerAt: timeColumn().nullable(),
     metadata: objectColumn(),
     deletedAt: timeColumn().nullable(),
     createdAt: createdAtColumn(),

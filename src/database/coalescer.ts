@@ -55,7 +55,12 @@ export class Coalescer<I, O> {
       if (inputs.length === 1 || !this.isRetriable(error)) throw error;
       const results: Result<O>[] = [];
       for (const input of inputs) {
-        results.push(await this.carryOut([input]).then(([result]) => result!, (reason: Error) => reason));
+        results.push(
+          await this.carryOut([input]).then(
+            ([result]) => result!,
+            (reason: Error) => reason,
+          ),
+        );
       }
       return results;
     }

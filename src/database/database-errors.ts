@@ -4,7 +4,8 @@ function codeOf(error: unknown): string {
   return typeof code === 'string' ? code : '';
 }
 
-const CONNECTION_CODES = /^(08...|57P0[1-5]|25P03|53300|ECONN(REFUSED|RESET|ABORTED)|EPIPE|ETIMEDOUT|ENOENT|EHOSTUNREACH)$/;
+const CONNECTION_CODES =
+  /^(08...|57P0[1-5]|25P03|53300|ECONN(REFUSED|RESET|ABORTED)|EPIPE|ETIMEDOUT|ENOENT|EHOSTUNREACH)$/;
 const CONNECTION_MESSAGES =
   /connection terminated|connection ended|timeout exceeded when trying to connect|not queryable|client has encountered a connection error/i;
 

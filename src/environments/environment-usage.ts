@@ -60,7 +60,7 @@ export class EnvironmentUsages {
        from environments e where e.company_id = ? and e.id = ?`,
       [companyId, environmentId],
     );
-    return { ...counts!, leases: await this.holders(environmentId) };
+    return { ...counts, leases: await this.holders(environmentId) };
   }
 
   private holders(environmentId: string): Promise<EnvironmentHolder[]> {

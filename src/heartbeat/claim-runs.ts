@@ -16,6 +16,7 @@ import { Placement, type Verdict } from './placement.js';
 import { RunnerIdentity } from './runner-identity.js';
 
 type Start = Extract<Verdict, { kind: 'start' }>;
+type Never = Extract<Verdict, { kind: 'never' }>;
 
 /** A start that has been decided, with the ids and the secret that go with it. */
 interface Starting extends Start {
@@ -46,13 +47,19 @@ export class ClaimRuns {
     const sentAt = performance.now();
     return inTransaction(this.em, async () => {
       const verdicts = await this.placement.judge(await this.gate.enter(candidates));
-      const never = verdicts.filter((verdict) => verdict.kind === 'never');
-      await this.endRuns.refuse(never.map(({ run, code, message }) => ({ runId: run.id, code, message })));
+      await this.refuse(verdicts.filter((verdict) => verdict.kind === 'never'));
       const starts = verdicts.filter((verdict) => verdict.kind === 'start').slice(0, limit);
       const claimed = await this.start(starts, sentAt);
       onClaimed(claimed);
       return claimed;
     });
+  }
+
+  /** Those whose issue somebody is deciding about are left to the next pass: issues come before runs in lock order. */
+  private async refuse(never: Never[]): Promise<void> {
+    const held = await this.endRuns.tryLockIssues(never.flatMap(({ run }) => run.issue_id ?? []));
+    const refused = never.filter(({ run }) => run.issue_id === null || held.has(run.issue_id));
+    await this.endRuns.refuse(refused.map(({ run, code, message }) => ({ runId: run.id, code, message })));
   }
 
   private async start(starts: Start[], sentAt: number): Promise<ClaimedRun[]> {
@@ -145,6 +152,7 @@ function contextFor({ run, environment }: Starting, lease: AcquiredLease): Conte
       driver,
       leaseId: lease.id,
       fencingToken: lease.fencingToken,
+      decidedBy: run.decided_by,
       ...(workspace ? { workspace } : {}),
     },
   };

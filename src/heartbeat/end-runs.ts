@@ -47,6 +47,16 @@ export class EndRuns {
     );
   }
 
+  /** Holds those of the issues that nobody else holds; for a caller that holds runs already. */
+  async tryLockIssues(issueIds: string[]): Promise<Set<string>> {
+    if (issueIds.length === 0) return new Set();
+    const rows = await this.em.execute<{ id: string }[]>(
+      `select id from issues where id = any(?::uuid[]) order by id for no key update skip locked`,
+      [`{${issueIds.join(',')}}`],
+    );
+    return new Set(rows.map(({ id }) => id));
+  }
+
   /**
    * Ends running runs that hold the given leases; a cancel wish makes any end a cancellation. With a fencing token,
    * only while that lease is held: active, unexpired, under that token.

@@ -27,6 +27,9 @@ export interface WaitingReason {
   scope: { type: 'company' | 'agent' | 'issue' | 'environment' | 'workspace'; id: string } | null;
 }
 
+/** Whose reference decides where a run goes; `default` is none, which means `Local`. */
+export type DecidedBy = 'issue' | 'workspace' | 'agent' | 'company' | 'default';
+
 /** What a run was told when it was woken and placed; grows while it is queued. */
 export interface ContextSnapshot extends Record<string, unknown> {
   wakeReason?: string | null;
@@ -40,6 +43,8 @@ export interface ContextSnapshot extends Record<string, unknown> {
     driver: string;
     leaseId: string;
     fencingToken: number;
+    /** Which reference it was chosen by. */
+    decidedBy?: DecidedBy;
     workspace?: { id: string; cwd: string };
   };
 }
@@ -62,6 +67,8 @@ const HeartbeatRunSchema = defineEntity({
     contextSnapshot: objectColumn<ContextSnapshot>(),
     cancelRequestedAt: timeColumn().nullable(),
     cancelReason: p.text().nullable(),
+    deadlineAt: timeColumn().nullable(),
+    idleTimeoutSec: p.integer().nullable(),
     leaseId: p.uuid().nullable(),
     runnerId: p.text().nullable(),
     tokenHash: p.blob().nullable(),
@@ -84,6 +91,7 @@ const HeartbeatRunSchema = defineEntity({
       .nullable(),
     retryOfRunId: p.uuid().nullable(),
     processLossRetryCount: p.integer().default(0),
+    shutdownRetryCount: p.integer().default(0),
     scheduledRetryAt: timeColumn().nullable(),
     scheduledRetryAttempt: p.integer().default(0),
     scheduledRetryReason: p.text().nullable(),

@@ -33,12 +33,12 @@ export class Placement {
 
   /** Judges runs in their order; each one that may start uses up its agent's, company's and workspace's room. */
   async judge(runs: GatedRun[]): Promise<Verdict[]> {
-    const chosen = await this.choose(runs);
+    const chosen = await this.choose(runs.filter((run) => !gone(run)));
     const room = new Room();
     return runs.map((run) => {
-      const never = gone(run) ?? unusable(run, chosen.get(run.id)!);
-      if (never) return { kind: 'never', run, ...never };
       const environment = chosen.get(run.id)!;
+      const never = gone(run) ?? unusable(run, environment);
+      if (never) return { kind: 'never', run, ...never };
       // The agent may have been paused since it was a candidate; its row is held now.
       const open = environment.status === 'active' && !ASLEEP.has(run.agent_status);
       return open && room.take(run) ? { kind: 'start', run, environment } : { kind: 'wait', run };
@@ -47,6 +47,7 @@ export class Placement {
 
   /** Resolves each run's environment, making `Local` where nothing was chosen, and holds it against a change of status. */
   private async choose(runs: GatedRun[]): Promise<Map<string, ChosenEnvironment>> {
+    if (runs.length === 0) return new Map();
     const unchosen = [...new Set(runs.filter((run) => !run.environment_id).map((run) => run.company_id))];
     const locals =
       unchosen.length > 0 ? await this.environments.ensureLocal(unchosen) : new Map<string, { id: string }>();
@@ -103,6 +104,9 @@ function unusable(run: GatedRun, environment: ChosenEnvironment): Never | null {
   const name = `The environment "${environment.name}"`;
   if (environment.deleted) return { code: 'environment_deleted', message: `${name} was deleted` };
   if (environment.status === 'archived') return { code: 'environment_archived', message: `${name} is archived` };
+  if (run.workspace_status === 'archived') {
+    return { code: 'workspace_archived', message: `The workspace "${run.workspace_name}" is archived` };
+  }
   if (run.workspace_environment_id && run.workspace_environment_id !== environment.id) {
     const message = `${name} was chosen, but the issue's workspace belongs to another environment`;
     return { code: 'workspace_elsewhere', message };

@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { NotFoundError } from '../errors/domain-error.js';
-import type { HeartbeatRun, RunStatus, WaitingReason } from './heartbeat-run.entity.js';
+import { DECIDED_BY, DESTINATION } from './gate.js';
+import type { DecidedBy, HeartbeatRun, RunStatus, WaitingReason } from './heartbeat-run.entity.js';
 
 /** Everything that the gate asks of a waiting run, as it is now. */
 interface GateState {
@@ -17,7 +18,7 @@ interface GateState {
   environment_id: string | null;
   environment_name: string | null;
   environment_status: string | null;
-  decided_by: string;
+  decided_by: DecidedBy;
   workspace_id: string | null;
   workspace_held_by: string | null;
   issue_held_by: string | null;
@@ -29,7 +30,7 @@ export interface Explanation {
   status: RunStatus;
   environment: Record<string, unknown> | null;
   leaseId: string | null;
-  decidedBy: string;
+  decidedBy: DecidedBy;
   waitingReason: WaitingReason | null;
 }
 
@@ -48,7 +49,8 @@ export class PlacementsService {
       status: run.status,
       environment: placed ?? chosen,
       leaseId: run.leaseId ?? null,
-      decidedBy: state.decided_by,
+      // What was decided stays, whatever the references say by now.
+      decidedBy: placed?.decidedBy ?? state.decided_by,
       waitingReason: waiting ? (waitsFor(state) ?? run.waitingReason ?? SLOT) : null,
     };
   }
@@ -70,9 +72,7 @@ export class PlacementsService {
            as company_running,
          r.due_at, r.due_at <= clock_timestamp() as is_due,
          e.id as environment_id, e.name as environment_name, e.status as environment_status,
-         case when i.environment_id is not null then 'issue' when w.environment_id is not null then 'workspace'
-           when a.default_environment_id is not null then 'agent'
-           when c.default_environment_id is not null then 'company' else 'default' end as decided_by,
+         ${DECIDED_BY} as decided_by,
          w.id as workspace_id,
          (select l.heartbeat_run_id from environment_leases l where l.execution_workspace_id = w.id
            and l.status = 'active' and l.workspace_mode = 'exclusive') as workspace_held_by,
@@ -83,8 +83,7 @@ export class PlacementsService {
        join companies c on c.id = r.company_id
        left join issues i on i.id = r.issue_id
        left join execution_workspaces w on w.id = i.execution_workspace_id
-       left join environments e
-         on e.id = coalesce(i.environment_id, w.environment_id, a.default_environment_id, c.default_environment_id)
+       left join environments e on e.id = ${DESTINATION}
        where r.id = ?`,
       [runId],
     );
@@ -105,6 +104,9 @@ function waitsFor(state: GateState): WaitingReason | null {
   const agent = { type: 'agent', id: state.agent_id } as const;
   const company = { type: 'company', id: state.company_id } as const;
   if (state.agent_status === 'paused') return { code: 'agent_paused', message: 'The agent is paused', scope: agent };
+  if (state.agent_status === 'pending_approval') {
+    return { code: 'agent_pending_approval', message: 'The agent is waiting for approval', scope: agent };
+  }
   if (!state.is_due) {
     return { code: 'not_due', message: `It is not due before ${new Date(state.due_at).toISOString()}`, scope: null };
   }

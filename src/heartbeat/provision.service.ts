@@ -41,10 +41,21 @@ export class ProvisionService {
 
   private serve(slots: number): Promise<(ClaimedRun | null)[]> {
     return runInScope({ actor: systemActor(`runner:${this.identity.id}`), requestId: null }, async () => {
-      const candidates = await this.gate.candidates(slots * 2);
-      const claimed = candidates.length > 0 ? await this.claim(candidates, slots) : [];
+      const claimed = await this.fill(slots);
       return Array.from({ length: slots }, (_, slot) => claimed[slot] ?? null);
     });
+  }
+
+  /** Looks again while there may be more: several candidates can be after the same room, and not all of them get it. */
+  private async fill(slots: number): Promise<ClaimedRun[]> {
+    const claimed: ClaimedRun[] = [];
+    for (;;) {
+      const free = slots - claimed.length;
+      const candidates = await this.candidates(free * 2, claimed);
+      const started = candidates.length > 0 ? await this.claim(candidates, free) : [];
+      claimed.push(...started);
+      if (started.length === 0 || claimed.length === slots || candidates.length < free * 2) return claimed;
+    }
   }
 
   /** Claims together; where the database refuses one of them, each alone, so that one bad run stops no other. */

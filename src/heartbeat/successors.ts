@@ -6,7 +6,7 @@ import type { EndedRun } from './ended-run.js';
 import { HeartbeatRun } from './heartbeat-run.entity.js';
 import { HeartbeatRetryScheduled, HeartbeatSkipped } from './heartbeat.events.js';
 import { QueueRun } from './queue-run.js';
-import { commentIdsOf } from './wake-context.js';
+import { commentIdsOf } from './wake-comments.js';
 import { WakeupRequest } from './wakeup-request.entity.js';
 
 /** How often a chain of runs is started again after its runner was lost. */

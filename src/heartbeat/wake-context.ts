@@ -1,4 +1,5 @@
 import type { ContextSnapshot } from './heartbeat-run.entity.js';
+import { commentIdsOf, mergeIds } from './wake-comments.js';
 import type { WakeupRequest } from './wakeup-request.entity.js';
 
 /** Payload fields that tell what woke the run; the rest of a payload is kept under `payload`. */
@@ -44,18 +45,6 @@ export function wakePayload(context: ContextSnapshot): Record<string, unknown> |
     ...(wakeCommentIds ? { wakeCommentIds } : {}),
     ...(wakeReasons ? { wakeReasons } : {}),
   };
-}
-
-/** Every comment that a wake speaks of, in order. */
-export function commentIdsOf(wake: Pick<WakeupRequest, 'payload'>): string[] {
-  const { commentId, wakeCommentIds } = wake.payload;
-  const listed = Array.isArray(wakeCommentIds) ? wakeCommentIds.filter((id) => typeof id === 'string') : [];
-  return mergeIds(listed, typeof commentId === 'string' ? [commentId] : []);
-}
-
-/** Both lists in order, without repeats. */
-export function mergeIds(first: readonly string[] = [], second: readonly string[] = []): string[] {
-  return [...new Set([...first, ...second])];
 }
 
 function payloadOf(wake: WakeupRequest): { payload?: Record<string, unknown> } {

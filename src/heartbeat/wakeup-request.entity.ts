@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import { createdAtColumn, idColumn, objectColumn, timeColumn, updatedAtColumn } from '../database/columns.js';
-import { commentIdsOf, mergeIds } from './wake-context.js';
+import { commentIdsOf, mergeIds } from './wake-comments.js';
 import type { InvocationSource, TriggerDetail } from './heartbeat-run.entity.js';
 
 export const WAKEUP_STATUSES = [

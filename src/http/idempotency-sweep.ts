@@ -15,7 +15,9 @@ export class IdempotencySweep implements OnApplicationBootstrap, OnModuleDestroy
   constructor(private readonly keys: IdempotencyKeys) {}
 
   onApplicationBootstrap(): void {
-    this.timer = setInterval(() => (this.sweeping = this.sweep()), PERIOD_MS);
+    this.timer = setInterval(() => {
+      this.sweeping = this.sweep();
+    }, PERIOD_MS);
     this.timer.unref();
   }
 

@@ -15,12 +15,17 @@ const REFUSALS = {
   403: 'The caller is known, and may not do this in its own company',
   404: "Unknown, or another company's",
   409: 'Conflicts with the current state; `details` say what holds it',
+  410: 'Ended for good',
   413: 'The body is too large',
   415: 'The body is not JSON',
   422: 'Valid, but not acceptable',
   500: 'Something went wrong on our side',
   503: 'The database cannot be reached; try again after `Retry-After` seconds',
 } as const;
+
+type Refusal = keyof typeof REFUSALS;
+
+const ERROR_SCHEMA = { $ref: '#/components/schemas/ErrorResponse' };
 
 /** Serves the API's description: a page to read under `/docs`, the document at `/api/openapi.json`. */
 export async function serveOpenApi(app: NestFastifyApplication): Promise<void> {
@@ -51,36 +56,36 @@ function openApiDocument(app: NestFastifyApplication): OpenAPIObject {
 
 /** Adds what holds for every route: who may call it, and how it refuses. */
 function completeOperation(operation: Operation, method: string, path: string): void {
-  operation.security ??= [{}, { bearer: [] }];
-  for (const status of refusalsOf(operation, method, path)) {
-    const known = operation.responses[status];
-    const description = known && 'description' in known && known.description ? known.description : REFUSALS[status];
-    const schema = { $ref: '#/components/schemas/ErrorResponse' };
-    operation.responses[status] ??= { description };
-    const response = operation.responses[status];
-    if (!('$ref' in response))
-      Object.assign(response, { description, content: response.content ?? { 'application/json': { schema } } });
+  operation.security = [{}, { bearer: [] }];
+  for (const refusal of refusalsOf(operation, method, path)) {
+    const declared = operation.responses[refusal];
+    if (declared && '$ref' in declared) continue;
+    const content = declared?.content ?? { 'application/json': { schema: ERROR_SCHEMA } };
+    operation.responses = {
+      ...operation.responses,
+      [refusal]: { ...declared, description: declared?.description || REFUSALS[refusal], content },
+    };
   }
 }
 
-function refusalsOf(operation: Operation, method: string, path: string): (keyof typeof REFUSALS)[] {
-  const writes = method !== 'get';
-  const takesInput = operation.requestBody !== undefined || (operation.parameters ?? []).length > 0;
-  const declared = (Object.keys(REFUSALS).map(Number) as (keyof typeof REFUSALS)[]).filter(
-    (s) => s in operation.responses,
-  );
-  return [
-    ...new Set([
-      ...declared,
-      ...(takesInput ? [400 as const] : []),
-      401 as const,
-      ...(path.includes('{') ? [404 as const] : []),
-      ...(writes ? [403 as const, 409 as const, 422 as const] : []),
-      ...(operation.requestBody !== undefined ? [413 as const, 415 as const] : []),
-      500 as const,
-      503 as const,
-    ]),
-  ].sort();
+/** The refusals that a route declares, and those that follow from its shape. */
+function refusalsOf({ responses, requestBody, parameters }: Operation, method: string, path: string): Refusal[] {
+  const hasBody = requestBody !== undefined;
+  const applies: Record<Refusal, boolean> = {
+    400: hasBody || (parameters ?? []).length > 0,
+    401: true,
+    403: method !== 'get',
+    404: path.includes('{'),
+    409: method !== 'get',
+    410: false,
+    413: hasBody,
+    415: hasBody,
+    422: method !== 'get',
+    500: true,
+    503: true,
+  };
+  const all = Object.keys(REFUSALS).map(Number) as Refusal[];
+  return all.filter((refusal) => applies[refusal] || refusal in responses);
 }
 
 /** Lists the actions of the record: one per domain event, generated from their classes. */

@@ -5,6 +5,7 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { inTransaction } from '../../src/database/transaction.js';
 import { EnvironmentsService } from '../../src/environments/environments.service.js';
 import { ApiClient, type Refusal } from '../support/api-client.js';
+import { holdTransaction } from '../support/held-transaction.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 
 interface Environment {
@@ -49,28 +50,24 @@ const makeOther = async (companyId: string, name: string) => {
     `insert into environments (id, company_id, name, driver) values (gen_random_uuid(), $1, $2, 'other') returning id`,
     [companyId, name],
   );
-  return row!.id;
+  return row.id;
 };
 const agentToken = async (companyId: string) => {
   const { body: agent } = await operator.post<{ id: string }>(`/companies/${companyId}/agents`, { name: 'a' });
   return (await operator.post<{ token: string }>(`/agents/${agent.id}/keys`, { name: 'k' })).body.token;
 };
-/** A running run in the environment, without a runner that would end it. */
-const holdEnvironment = async (companyId: string, environmentId: string) => {
-  const { body: agent } = await operator.post<{ id: string }>(`/companies/${companyId}/agents`, { name: 'holder' });
-  const [row] = await app.database.query<{ run: string; lease: string }>(
-    `with ids as (select gen_random_uuid() as run, gen_random_uuid() as lease),
-       r as (insert into heartbeat_runs (id, company_id, agent_id, invocation_source, status, lease_id, runner_id,
-           started_at)
-         select run, $1, $2, 'on_demand', 'running', lease, 'runner', now() from ids)
-     insert into environment_leases (id, company_id, environment_id, heartbeat_run_id, holder, status, provider,
-       acquired_at, last_used_at, expires_at)
-     select lease, $1, $3, run, 'run', 'active', 'local', now(), now(), now() + interval '1 h' from ids
-     returning heartbeat_run_id as run, id as lease`,
-    [companyId, agent.id, environmentId],
-  );
-  return row!;
-};
+/** Starts a run in the environment like a runner that is placing it: the row is held, then the lease is inserted. */
+const HOLD = `with e as (select id, company_id from environments where id = $2 for share),
+    ids as (select gen_random_uuid() as run, gen_random_uuid() as lease),
+    r as (insert into heartbeat_runs (id, company_id, agent_id, invocation_source, status, lease_id, runner_id,
+        started_at)
+      select run, company_id, $1, 'on_demand', 'running', lease, 'runner', now() from ids, e)
+  insert into environment_leases (id, company_id, environment_id, heartbeat_run_id, holder, status, provider,
+    acquired_at, last_used_at, expires_at)
+  select lease, company_id, e.id, run, 'run', 'active', 'local', now(), now(), now() + interval '1 h' from ids, e
+  returning heartbeat_run_id as run, id as lease`;
+const holder = async (companyId: string) =>
+  (await operator.post<{ id: string }>(`/companies/${companyId}/agents`, { name: 'holder' })).body.id;
 
 describe('the local environment of a company', () => {
   const ensure = (companyId: string) => {
@@ -88,9 +85,9 @@ describe('the local environment of a company', () => {
     const made = await Promise.all(Array.from({ length: 8 }, () => ensure(companyId)));
     const rows = await locals(companyId);
     expect(rows).toHaveLength(1);
-    expect(new Set(made.map((map) => map.get(companyId)!.id))).toEqual(new Set([rows[0]!.id]));
-    expect(made[0]!.get(companyId)).toEqual({
-      id: rows[0]!.id,
+    expect(new Set(made.map((map) => map.get(companyId)!.id))).toEqual(new Set([rows[0].id]));
+    expect(made[0].get(companyId)).toEqual({
+      id: rows[0].id,
       companyId,
       name: 'Local',
       driver: 'local',
@@ -298,11 +295,12 @@ describe('environments', () => {
       expect((await operator.delete(`/environments/${local.id}`)).status).toBe(404);
       const { body } = await operator.get<Environment[]>(`/companies/${companyId}/environments`);
       expect(body.map(({ name }) => name)).toEqual(['Local']);
-      expect(body[0]!.id).not.toBe(local.id);
+      expect(body[0].id).not.toBe(local.id);
     });
 
     it('is refused while anything is held in it, and says what', async () => {
-      const held = await holdEnvironment(companyId, local.id);
+      const parameters = [await holder(companyId), local.id];
+      const [held] = await app.database.query<{ run: string; lease: string }>(HOLD, parameters);
       const leases = [{ leaseId: held.lease, heartbeatRunId: held.run, holder: 'run' }];
       expect(await operator.delete(`/environments/${local.id}`)).toMatchObject({
         status: 409,
@@ -319,6 +317,14 @@ describe('environments', () => {
         workspaceCount: 0,
       });
       expect((await operator.get<Environment>(`/environments/${local.id}`)).body.activeLeaseCount).toBe(1);
+    });
+
+    it('is refused when a run is being placed in it at the same moment', async () => {
+      const placing = await holdTransaction(app.database, HOLD, [await holder(companyId), local.id]);
+      const deleted = operator.delete(`/environments/${local.id}`);
+      await placing.blocksSomebody();
+      await placing.commit();
+      expect(await deleted).toMatchObject({ status: 409, body: { code: 'environment_in_use' } });
     });
 
     it('tells beforehand what refers to it', async () => {
@@ -347,9 +353,9 @@ describe('environments', () => {
       expect(await list('driver=local')).toEqual([local.id]);
       expect(await list('status=archived')).toEqual([]);
       const first = await operator.get<Environment[]>(`/companies/${companyId}/environments?limit=1`);
-      const next = /<\/api(.*)>; rel="next"/.exec(first.headers.get('link') ?? '')![1]!;
+      const next = /<\/api(.*)>; rel="next"/.exec(first.headers.get('link') ?? '')![1];
       const second = await operator.get<Environment[]>(next);
-      expect([first.body[0]!.id, second.body[0]!.id].sort()).toEqual([local.id, other].sort());
+      expect([first.body[0].id, second.body[0].id].sort()).toEqual([local.id, other].sort());
       expect(second.headers.get('link')).toBeNull();
     });
 

@@ -19,7 +19,7 @@ class Kept {
   }
 
   get texts(): string[] {
-    return this.rows.map(({ parts }) => parts[0]!.toString());
+    return this.rows.map(({ parts }) => parts[0].toString());
   }
 
   get cost(): number {
@@ -96,13 +96,11 @@ describe(LogBuffer.name, () => {
     log.storeAll();
     const all = lines.join('');
     for (const [i, { offset }] of log.rows.entries()) {
-      expect(all.slice(offset, offset + log.texts[i]!.length)).toBe(log.texts[i]);
+      expect(all.slice(offset, offset + log.texts[i].length)).toBe(log.texts[i]);
     }
-    expect(log.rows[0]!.offset).toBe(0);
+    expect(log.rows[0].offset).toBe(0);
     expect(log.texts.at(-1)).toMatch(/99999\n$/);
-    const holes = log.rows.filter(
-      ({ offset }, i) => i > 0 && offset > log.rows[i - 1]!.offset + log.rows[i - 1]!.bytes,
-    );
+    const holes = log.rows.filter(({ offset }, i) => i > 0 && offset > log.rows[i - 1].offset + log.rows[i - 1].bytes);
     expect(holes).toHaveLength(1);
     expect(log.cost).toBeLessThanOrEqual(64 * 1024);
     expect(log.cost).toBeGreaterThan(55 * 1024);

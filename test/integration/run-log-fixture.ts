@@ -23,7 +23,7 @@ export async function runningRun(database: TestDatabase, { ttlSec = 600 } = {}):
        acquired_at, last_used_at, expires_at)
      select $5, c.id, e.id, r.id, 'run', 'active', 'local', now(), now(), now() + make_interval(secs => $6)
      from c, e, r returning fencing_token`,
-    [company, environment, agent, runId, leaseId, ttlSec, `C${company!.slice(-8).toUpperCase()}`],
+    [company, environment, agent, runId, leaseId, ttlSec, `C${company.slice(-8).toUpperCase()}`],
   );
-  return { runId: runId!, leaseId: leaseId!, fencingToken: Number(row!.fencing_token) };
+  return { runId: runId, leaseId: leaseId, fencingToken: Number(row.fencing_token) };
 }

@@ -65,7 +65,7 @@ describe('the log of a run', () => {
        from heartbeat_run_log_chunks where run_id = $1`,
       [holder.runId],
     );
-    return { bytes: Number(row!.bytes), rows: Number(row!.rows) };
+    return { bytes: Number(row.bytes), rows: Number(row.rows) };
   };
   const run = async () =>
     (
@@ -73,7 +73,7 @@ describe('the log of a run', () => {
         'select log_bytes, last_output_at from heartbeat_runs where id = $1',
         [holder.runId],
       )
-    )[0]!;
+    )[0];
 
   describe('written', () => {
     it('is all there, in order over the streams, once it is closed', async () => {
@@ -144,7 +144,7 @@ describe('the log of a run', () => {
       const total = 40 * 100_009 + 8;
       const holes = read.filter(({ stream }) => stream === 'system');
       expect(holes).toHaveLength(1);
-      expect(holes[0]!.chunk).toBe(`[${total - (await stored()).bytes} bytes of output were left out here]\n`);
+      expect(holes[0].chunk).toBe(`[${total - (await stored()).bytes} bytes of output were left out here]\n`);
       expect((await run()).log_bytes).toBe(String(total));
     });
 
@@ -302,8 +302,8 @@ describe('the log of a run', () => {
       const before = Date.now();
       await write('abc');
       const [line] = await readAll();
-      expect(new Date(line!.ts).getTime()).toBeGreaterThanOrEqual(before);
-      expect(new Date(line!.ts).toISOString()).toBe(line!.ts);
+      expect(new Date(line.ts).getTime()).toBeGreaterThanOrEqual(before);
+      expect(new Date(line.ts).toISOString()).toBe(line.ts);
     });
 
     it('says how much is missing where the offset lies in a hole', async () => {

@@ -13,6 +13,7 @@ const START_MS = 30_000;
 export class ServerProcess {
   output = '';
   url = '';
+  hasEnded = false;
   /** Its exit code or the signal that ended it. */
   readonly ended: Promise<number | NodeJS.Signals>;
 
@@ -20,7 +21,10 @@ export class ServerProcess {
     private readonly child: ChildProcess,
     readonly home: string,
   ) {
-    this.ended = once(child, 'close').then(([code, signal]) => (signal ?? code) as number | NodeJS.Signals);
+    this.ended = once(child, 'close').then(([code, signal]) => {
+      this.hasEnded = true;
+      return (signal ?? code) as number | NodeJS.Signals;
+    });
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => (this.output += text));
     }

@@ -59,7 +59,9 @@ export class ProcessGroup {
  * whose first process is this one). What is only a zombie has ended.
  */
 async function hasRunningMember(groupId: number): Promise<boolean> {
-  for (const name of await readdir('/proc')) {
+  const names = await readdir('/proc').catch(() => null);
+  if (names === null) return true; // nowhere to look closer
+  for (const name of names) {
     if (!/^\d+$/.test(name)) continue;
     const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '');
     // "pid (program) state ppid pgrp …", where the program's name may contain anything.

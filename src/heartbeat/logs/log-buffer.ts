@@ -77,7 +77,7 @@ export class LogBuffer {
     const waiting = this.head.length > 0 ? this.head : this.tail.unstored();
     const rows: LogRow[] = [];
     for (let cost = 0; rows.length < waiting.length && cost < maxBytes;) {
-      const row = waiting[rows.length]!;
+      const row = waiting[rows.length];
       rows.push(row);
       cost += costOf(row);
     }

@@ -51,7 +51,7 @@ export class RunLogStore {
    */
   async append({ runId, leaseId, fencingToken }: LogHolder, batch: LogBatch): Promise<void> {
     const { rows } = batch;
-    const contents = rows.map(({ parts }) => (parts.length === 1 ? parts[0]! : Buffer.concat(parts)));
+    const contents = rows.map(({ parts }) => (parts.length === 1 ? parts[0] : Buffer.concat(parts)));
     let start = 1; // positions in SQL count from 1
     const starts = rows.map(({ bytes }) => (start += bytes) - bytes);
     const pool = await this.em.getConnection().getNativeClient();

@@ -40,7 +40,7 @@ export class TailWindow {
   }
 
   private drop(): void {
-    const row = this.rows[this.first]!;
+    const row = this.rows[this.first];
     this.cost -= costOf(row);
     this.first++;
     this.next = Math.max(this.next, this.first);

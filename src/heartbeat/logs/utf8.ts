@@ -12,7 +12,7 @@ function lengthFrom(byte: number): number {
 /** How many bytes at the end of `bytes` are the beginning of a character that is not complete yet: 0 to 3. */
 export function incompleteTail(bytes: Buffer): number {
   for (let tail = 1; tail < Math.min(MAX_CHARACTER_BYTES, bytes.length + 1); tail++) {
-    const byte = bytes[bytes.length - tail]!;
+    const byte = bytes[bytes.length - tail];
     if (!isContinuation(byte)) return lengthFrom(byte) > tail ? tail : 0;
   }
   return 0;

@@ -9,7 +9,7 @@ import { AcquireLeases, type AcquiredLease, type LeaseRequest } from '../leases/
 import type { ClaimedRun } from './claimed-run.js';
 import { EndRuns } from './end-runs.js';
 import { Gate, type Candidate } from './gate.js';
-import { HeartbeatRunEvent } from './heartbeat-run-event.entity.js';
+import { HeartbeatRunEvent, statusEvent } from './heartbeat-run-event.entity.js';
 import type { ContextSnapshot } from './heartbeat-run.entity.js';
 import { HeartbeatStarted } from './heartbeat.events.js';
 import { Placement, type Verdict } from './placement.js';
@@ -72,14 +72,8 @@ export class ClaimRuns {
     const contexts = new Map(starting.map((one) => [one.run.id, contextFor(one, leases.get(one.leaseId)!)]));
     await this.markRunning(starting, contexts);
     for (const { run } of starting) {
-      this.em.create(HeartbeatRunEvent, {
-        companyId: run.company_id,
-        runId: run.id,
-        agentId: run.agent_id,
-        eventType: 'heartbeat.run.status',
-        message: 'running',
-        payload: { status: 'running' },
-      });
+      const ref = { id: run.id, companyId: run.company_id, agentId: run.agent_id };
+      this.em.create(HeartbeatRunEvent, statusEvent(ref, 'running'));
     }
     await this.events.record(
       starting.map(

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { Coalescer } from '../database/coalescer.js';
-import { isConnectionLost, isRefusedByDatabase } from '../database/database-errors.js';
+import { isConnectionLost } from '../database/database-errors.js';
 import { inTransaction } from '../database/transaction.js';
 import { systemActor } from '../events/actor.js';
 import { runInScope } from '../events/request-scope.js';
@@ -10,18 +10,23 @@ import { LeaseLostError } from '../leases/lease-errors.js';
 import type { ClaimedRun } from './claimed-run.js';
 import { EndRuns, type RunEnd } from './end-runs.js';
 import { ReadBack } from './read-back.js';
-import type { RunOutcome } from './run-outcome.js';
+import { failedOutcome, type RunOutcome } from './run-outcome.js';
 import { RunningRuns } from './running-runs.js';
 import { RunnerIdentity } from './runner-identity.js';
 
-/** Between attempts while the database cannot be reached, in milliseconds. */
+/** Between attempts, in milliseconds. */
 const PAUSE_MS = 250;
+/** Errors other than a lost connection after which an outcome counts as one that cannot be stored. */
+const MAX_ERRORS = 5;
 
 /** Records how executed runs ended, as their holder. Runs that end together share one transaction. */
 @Injectable()
 export class FinaliseService {
   private readonly logger = new Logger(FinaliseService.name);
-  private readonly ends = new Coalescer<RunEnd, true>((batch) => this.endBatch(batch), isRefusedByDatabase);
+  private readonly ends = new Coalescer<RunEnd, true>(
+    (batch) => this.endBatch(batch),
+    (error) => !isConnectionLost(error),
+  );
 
   constructor(
     private readonly em: EntityManager,
@@ -32,23 +37,32 @@ export class FinaliseService {
   ) {}
 
   /**
-   * Ends run and lease together. Tries until it is committed or the lease is lost: renewals go on meanwhile.
+   * Ends run and lease together. Tries until it is committed or the lease is lost: renewals go on meanwhile. An outcome
+   * that the database keeps refusing is given up for one that says so.
    * @throws LeaseLostError when somebody else ended the run, or the lease ran out before the end could be recorded.
    */
   async finalise(run: ClaimedRun, outcome: RunOutcome): Promise<void> {
-    const end = { runId: run.id, leaseId: run.lease.id, fencingToken: run.lease.fencingToken, outcome };
-    for (let inDoubt = false; ; inDoubt = true) {
+    let sent = outcome;
+    for (let attempt = 0, errors = 0; ; attempt++) {
       try {
-        if (inDoubt && (await this.readBack.ended(run))) return;
-        await this.ends.run(end);
+        // Whether the attempt before was committed is only known by looking.
+        if (attempt > 0 && (await this.readBack.ended(run))) return;
+        await this.ends.run(this.endOf(run, sent));
         return;
       } catch (error) {
-        if (!isConnectionLost(error)) throw error;
+        if (error instanceof LeaseLostError) throw error;
         if (this.running.isLost(run)) throw new LeaseLostError(run.lease.id);
-        this.logger.warn({ err: error, runId: run.id }, 'The end of a run could not be recorded yet');
+        if (!isConnectionLost(error)) errors += 1;
+        if (errors > MAX_ERRORS) throw error;
+        if (errors === MAX_ERRORS) sent = failedOutcome('finalise_failed', 'The end of the run could not be recorded');
+        this.logger.warn({ err: error, runId: run.id, errors }, 'The end of a run could not be recorded yet');
         await delay(PAUSE_MS);
       }
     }
+  }
+
+  private endOf({ id, lease }: ClaimedRun, outcome: RunOutcome): RunEnd {
+    return { runId: id, leaseId: lease.id, fencingToken: lease.fencingToken, outcome };
   }
 
   private endBatch(batch: RunEnd[]): Promise<(true | LeaseLostError)[]> {

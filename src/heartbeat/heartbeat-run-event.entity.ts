@@ -25,3 +25,13 @@ const HeartbeatRunEventSchema = defineEntity({
 /** One entry of a run's own story, for people who follow it; the activity record is the proof. */
 export class HeartbeatRunEvent extends HeartbeatRunEventSchema.class {}
 HeartbeatRunEventSchema.setClass(HeartbeatRunEvent);
+
+/** What a run's story says when the run is in a new state. */
+export const statusEvent = (run: { id: string; companyId: string; agentId: string }, status: 'queued' | 'running') => ({
+  companyId: run.companyId,
+  runId: run.id,
+  agentId: run.agentId,
+  eventType: 'heartbeat.run.status' as const,
+  message: status,
+  payload: { status },
+});

@@ -5,6 +5,7 @@ import { Coalescer } from '../database/coalescer.js';
 import { inTransaction } from '../database/transaction.js';
 import { systemActor } from '../events/actor.js';
 import { runInScope } from '../events/request-scope.js';
+import { WorkspaceOccupiedError } from '../leases/lease-errors.js';
 import { ClaimRuns } from './claim-runs.js';
 import type { ClaimedRun } from './claimed-run.js';
 import { EndRuns } from './end-runs.js';
@@ -41,41 +42,53 @@ export class ProvisionService {
 
   private serve(slots: number): Promise<(ClaimedRun | null)[]> {
     return runInScope({ actor: systemActor(`runner:${this.identity.id}`), requestId: null }, async () => {
-      const claimed = await this.fill(slots);
+      const claimed: ClaimedRun[] = [];
+      try {
+        await this.fill(slots, claimed);
+      } catch (error) {
+        // What is running already has to be executed, whatever went wrong after it.
+        if (claimed.length === 0) throw error;
+        this.logger.warn({ err: error }, 'Some slots could not be filled');
+      }
       return Array.from({ length: slots }, (_, slot) => claimed[slot] ?? null);
     });
   }
 
-  /** Looks again while there may be more: several candidates can be after the same room, and not all of them get it. */
-  private async fill(slots: number): Promise<ClaimedRun[]> {
-    const claimed: ClaimedRun[] = [];
-    for (;;) {
-      const free = slots - claimed.length;
-      const candidates = await this.candidates(free * 2, claimed);
-      const started = candidates.length > 0 ? await this.claim(candidates, free) : [];
-      claimed.push(...started);
-      if (started.length === 0 || claimed.length === slots || candidates.length < free * 2) return claimed;
+  /** Looks again while there may be more: candidates can be after the same room, and then not all of them get it. */
+  private async fill(slots: number, claimed: ClaimedRun[]): Promise<void> {
+    for (let more = true; more;) {
+      const before = claimed.length;
+      const limit = (slots - before) * 2;
+      const candidates = await this.gate.candidates(limit);
+      if (candidates.length > 0) await this.claim(candidates, slots, claimed);
+      more = candidates.length === limit && claimed.length > before && claimed.length < slots;
     }
   }
 
-  /** Claims together; where the database refuses one of them, each alone, so that one bad run stops no other. */
-  private async claim(candidates: Candidate[], slots: number): Promise<ClaimedRun[]> {
+  /** Claims together; where that fails, each alone, so that one bad run stops no other. */
+  private async claim(candidates: Candidate[], slots: number, claimed: ClaimedRun[]): Promise<void> {
     let sent: ClaimedRun[] = [];
     try {
-      return await this.claims.claim(candidates, slots, (runs) => (sent = runs));
+      const free = slots - claimed.length;
+      claimed.push(...(await this.claims.claim(candidates, free, (runs) => (sent = runs))));
+      return;
     } catch (error) {
-      if (isConnectionLost(error)) return this.readBack.claimed(sent, error);
-      if (candidates.length === 1) {
-        await this.recordError(candidates[0]!, error);
-        return [];
+      if (isConnectionLost(error)) {
+        claimed.push(...(await this.readBack.claimed(sent, error)));
+        return;
       }
+      if (candidates.length === 1) return this.setBack(candidates[0]!, error);
       if (!isRefusedByDatabase(error)) this.logger.error({ err: error }, 'A claim failed; each run is tried alone');
     }
-    const claimed: ClaimedRun[] = [];
     for (const candidate of candidates) {
-      if (claimed.length < slots) claimed.push(...(await this.claim([candidate], 1)));
+      if (claimed.length < slots) await this.claim([candidate], slots, claimed);
     }
-    return claimed;
+  }
+
+  private async setBack(candidate: Candidate, error: unknown): Promise<void> {
+    // Another process was faster, which is no fault of the run: the next pass looks again.
+    if (error instanceof WorkspaceOccupiedError) return;
+    await this.recordError(candidate, error);
   }
 
   /** Keeps an unexpected error on the run that it concerns: later each time, and never for ever. */

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { newId } from '../database/id.js';
 import { DomainEvents } from '../events/domain-events.js';
-import { HeartbeatRunEvent } from './heartbeat-run-event.entity.js';
+import { HeartbeatRunEvent, statusEvent } from './heartbeat-run-event.entity.js';
 import { HeartbeatRun } from './heartbeat-run.entity.js';
 import { HeartbeatInvoked, HeartbeatQueued } from './heartbeat.events.js';
 import { contextOf } from './wake-context.js';
@@ -33,14 +33,7 @@ export class QueueRun {
       contextSnapshot: contextOf(wake),
     });
     wake.becomeRun(run.id);
-    this.em.create(HeartbeatRunEvent, {
-      companyId: run.companyId,
-      runId: run.id,
-      agentId: run.agentId,
-      eventType: 'heartbeat.run.status',
-      message: 'queued',
-      payload: { status: 'queued' },
-    });
+    this.em.create(HeartbeatRunEvent, statusEvent(run, 'queued'));
     const facts = { wakeupRequestId: wake.id, source: wake.source, reason: wake.reason, issueId: wake.issueId };
     await this.events.record(
       wake.source === 'on_demand' ? new HeartbeatInvoked(run, facts) : new HeartbeatQueued(run, facts),

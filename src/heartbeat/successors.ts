@@ -3,6 +3,7 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { newId } from '../database/id.js';
 import { DomainEvents } from '../events/domain-events.js';
 import type { EndedRun } from './ended-run.js';
+import { HeartbeatRunEvent, statusEvent } from './heartbeat-run-event.entity.js';
 import { HeartbeatRun } from './heartbeat-run.entity.js';
 import { HeartbeatRetryScheduled, HeartbeatSkipped } from './heartbeat.events.js';
 import { QueueRun } from './queue-run.js';
@@ -65,6 +66,7 @@ export class Successors {
       processLossRetryCount: run.processLossRetryCount + (run.errorCode === 'process_lost' ? 1 : 0),
     });
     wake.becomeRun(retry.id);
+    this.em.create(HeartbeatRunEvent, statusEvent(retry, 'queued'));
     await this.events.record(
       new HeartbeatRetryScheduled(retry, { retryOfRunId: run.id, reason: run.errorCode, wakeupRequestId: wake.id }),
     );

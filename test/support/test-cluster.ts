@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { Client } from 'pg';
 import { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 import { migrate } from '../../src/database/migrations.js';
 
@@ -9,14 +10,38 @@ export const CLUSTER_VARIABLE = 'TEST_CLUSTER_URL';
 /** The migrated database that suites copy. */
 export const TEMPLATE = 'berth_template';
 
-/** Starts the cluster of a test run: the same PostgreSQL as in production, except that it forgets after a crash. */
-export async function startTestCluster(): Promise<{ stop(): Promise<void> }> {
+interface TestCluster {
+  /** The address of its database `postgres`. */
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the cluster of a test run, with the template in it. TEST_DATABASE_URL, the address of a superuser's `postgres`
+ * database, makes the tests use that server instead: another version, for example.
+ */
+export async function startTestCluster(): Promise<TestCluster> {
+  const given = process.env.TEST_DATABASE_URL;
+  const cluster = given ? { url: given, stop: async () => undefined } : await startOwn();
+  const client = new Client(cluster.url);
+  await client.connect();
+  await client.query(`drop database if exists ${TEMPLATE}`);
+  await client.query(`create database ${TEMPLATE} template template0`);
+  await client.end();
+  const template = new URL(cluster.url);
+  template.pathname = `/${TEMPLATE}`;
+  await migrate(template.href);
+  process.env[CLUSTER_VARIABLE] = cluster.url;
+  return cluster;
+}
+
+/** The same PostgreSQL as in production, except that it forgets after a crash. */
+async function startOwn(): Promise<TestCluster> {
   const home = await mkdtemp(path.join(tmpdir(), 'berth-test-'));
-  const settings = { fsync: 'off', synchronous_commit: 'on', full_page_writes: 'off', max_connections: '300' };
+  const settings = { fsync: 'off', full_page_writes: 'off', max_connections: '300' };
   const server = await EmbeddedPostgres.start(home, { settings });
-  await migrate(await server.ensureDatabase(TEMPLATE));
-  process.env[CLUSTER_VARIABLE] = server.url('postgres');
   return {
+    url: server.url('postgres'),
     async stop() {
       await server.stop();
       await rm(home, { recursive: true, force: true });

@@ -2,37 +2,83 @@ import pg from 'pg';
 
 type Query = (this: pg.Client, ...args: unknown[]) => unknown;
 
-/** Makes statements of this process fail on purpose, whoever sends them. */
+/**
+ * Makes one statement of this process's next transaction fail on purpose. Only that transaction is counted: what other
+ * connections send meanwhile, inside or outside transactions, goes through.
+ */
 export class StatementFaults {
   private readonly original = pg.Client.prototype.query as Query;
-  /** The texts of the statements that were sent inside transactions since `failAt`, the failed one last. */
+  /** The texts of the counted statements, from `begin` up to the failed one or `commit`. */
   readonly sent: string[] = [];
+  private armed = false;
   private failIndex = Infinity;
+  private counted: pg.Client | null = null;
+  private refused = Promise.withResolvers<void>();
+  private released = Promise.withResolvers<void>();
+  private holdsAfterwards = false;
+  private holding = false;
 
   constructor() {
     const faults = this;
     pg.Client.prototype.query = function (this: pg.Client, ...args: unknown[]) {
-      return faults.refuses(args[0]) ? faults.fail(args) : faults.original.apply(this, args);
+      const text = textOf(args[0]);
+      const pass = () => faults.original.apply(this, args);
+      if (text === 'begin' && faults.holding) return faults.released.promise.then(pass);
+      return faults.refuses(this, text) ? faults.fail(args) : pass();
     } as typeof pg.Client.prototype.query;
   }
 
-  /** The statement with this index, counted over all that follow a `begin` up to and including its `commit`, fails. */
+  /** Counts the transaction that begins next: its statement with this index fails, `begin` being 0. */
   failAt(index: number): void {
+    this.armed = true;
     this.failIndex = index;
+    this.counted = null;
     this.sent.length = 0;
+    this.holdsAfterwards = false;
+    this.refused = Promise.withResolvers();
   }
 
-  /** Lets everything through again; keep calling `failAt` before that. */
+  /**
+   * The same; and once it has failed, every further transaction waits for `release`.
+   * @returns when it has failed.
+   */
+  failAtAndHold(index: number): Promise<void> {
+    this.failAt(index);
+    this.holdsAfterwards = true;
+    this.released = Promise.withResolvers();
+    return this.refused.promise;
+  }
+
+  release(): void {
+    this.holding = false;
+    this.released.resolve();
+  }
+
+  /** Whether the counted transaction got as far as its commit without being refused. */
+  get committed(): boolean {
+    return this.sent.at(-1) === 'commit' && this.sent.length <= this.failIndex;
+  }
+
+  /** Lets everything through again, for good. */
   stop(): void {
+    this.release();
     pg.Client.prototype.query = this.original as typeof pg.Client.prototype.query;
   }
 
-  private refuses(query: unknown): boolean {
-    const text = (typeof query === 'string' ? query : ((query as { text?: string })?.text ?? '')).trim();
-    const opens = text === 'begin';
-    if (text === 'rollback' || (this.sent.length === 0 && !opens) || this.sent.at(-1) === 'commit') return false;
+  private refuses(client: pg.Client, text: string): boolean {
+    if (this.armed && text === 'begin') {
+      this.armed = false;
+      this.counted = client;
+    }
+    if (client !== this.counted) return false;
     this.sent.push(text);
-    return this.sent.length - 1 === this.failIndex;
+    const fails = this.sent.length - 1 === this.failIndex;
+    if (fails || text === 'commit' || text === 'rollback') this.counted = null;
+    if (fails) {
+      this.holding = this.holdsAfterwards;
+      this.refused.resolve();
+    }
+    return fails;
   }
 
   private fail(args: unknown[]): unknown {
@@ -41,4 +87,8 @@ export class StatementFaults {
     if (typeof callback === 'function') return void setImmediate(callback as (error: Error) => void, error);
     return Promise.reject(error);
   }
+}
+
+function textOf(query: unknown): string {
+  return (typeof query === 'string' ? query : ((query as { text?: string } | null)?.text ?? '')).trim();
 }

@@ -38,3 +38,13 @@ export class IssueHasLiveRunError extends DomainError {
     super('A run works on this issue: cancel it, or wait for it to end', { runId });
   }
 }
+
+/** The issue goes from hand to hand faster than its locks can be taken. */
+export class IssueChangingError extends DomainError {
+  readonly kind = 'conflict';
+  readonly code = 'issue_changing';
+
+  constructor(issueId: string) {
+    super('This issue is being given from one agent to another again and again: try once more', { issueId });
+  }
+}

@@ -4,6 +4,10 @@ import { createdAtColumn, idColumn, timeColumn, updatedAtColumn } from '../datab
 
 export const ISSUE_STATUSES = ['backlog', 'todo', 'in_progress', 'in_review', 'done', 'blocked', 'cancelled'] as const;
 export type IssueStatus = (typeof ISSUE_STATUSES)[number];
+
+/** Whether work on an issue of this status can still be wanted. */
+export const isOpenStatus = (status: IssueStatus): boolean => status !== 'done' && status !== 'cancelled';
+
 export const ISSUE_PRIORITIES = ['critical', 'high', 'medium', 'low'] as const;
 export type IssuePriority = (typeof ISSUE_PRIORITIES)[number];
 
@@ -53,11 +57,6 @@ export class Issue extends IssueSchema.class {
 
   delete(at: Date): void {
     this.deletedAt = at;
-  }
-
-  /** Whether work on it can still be wanted. */
-  isOpen(): boolean {
-    return this.deletedAt === null && this.status !== 'done' && this.status !== 'cancelled';
   }
 }
 IssueSchema.setClass(Issue);

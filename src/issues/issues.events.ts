@@ -1,11 +1,17 @@
 import { DomainEvent, RegisterEvent } from '../events/domain-event.js';
-import type { IssueStatus } from './issue.entity.js';
+import { isOpenStatus, type IssueStatus } from './issue.entity.js';
 
 /** Which issue an event is about. */
 export interface IssueReference {
   readonly companyId: string;
   readonly id: string;
   readonly identifier: string;
+}
+
+/** The same, with what decides whether somebody is woken for it. */
+export interface IssueState extends IssueReference {
+  readonly status: IssueStatus;
+  readonly assigneeAgentId?: string | null;
 }
 
 abstract class IssueEvent extends DomainEvent {
@@ -24,6 +30,23 @@ abstract class IssueEvent extends DomainEvent {
 
   override details(): Record<string, unknown> {
     return { identifier: this.identifier };
+  }
+}
+
+/** Something that may wake agents, with the issue as it was when it happened. */
+abstract class WakingIssueEvent extends IssueEvent {
+  readonly issueStatus: IssueStatus;
+  readonly assigneeAgentId: string | null;
+
+  constructor(issue: IssueState) {
+    super(issue);
+    this.issueStatus = issue.status;
+    this.assigneeAgentId = issue.assigneeAgentId ?? null;
+  }
+
+  /** Whether work on the issue can still be wanted. */
+  get isOpen(): boolean {
+    return isOpenStatus(this.issueStatus);
   }
 }
 
@@ -69,19 +92,29 @@ export class IssueStatusChanged extends IssueEvent {
   }
 }
 
-/** An agent was given the issue, when it was made or later. */
+/** Work on it is wanted again: it was done or cancelled, and is open now. Told after its `IssueStatusChanged`. */
 @RegisterEvent
-export class IssueAssigned extends IssueEvent {
+export class IssueReopened extends WakingIssueEvent {
+  static override readonly wireName = 'issue.reopened';
+  static override readonly action = 'issue.reopened';
+  override readonly agentId = this.assigneeAgentId;
+
+  override details(): Record<string, unknown> {
+    return { ...super.details(), assigneeAgentId: this.assigneeAgentId };
+  }
+}
+
+/** An agent was given the issue, when it was made or later, whatever the issue's status. */
+@RegisterEvent
+export class IssueAssigned extends WakingIssueEvent {
   static override readonly wireName = 'issue.assigned';
   static override readonly action = 'issue.assigned';
+  declare readonly assigneeAgentId: string;
   override readonly agentId: string;
 
-  constructor(
-    issue: IssueReference,
-    readonly assigneeAgentId: string,
-  ) {
+  constructor(issue: IssueState & { readonly assigneeAgentId: string }) {
     super(issue);
-    this.agentId = assigneeAgentId;
+    this.agentId = issue.assigneeAgentId;
   }
 
   override details(): Record<string, unknown> {
@@ -111,22 +144,32 @@ export class IssueDeleted extends IssueEvent {
   static override readonly action = 'issue.deleted';
 }
 
+/** What an event says of a comment. */
+export interface CommentReference {
+  readonly id: string;
+  readonly authorAgentId?: string | null;
+  readonly createdByRunId?: string | null;
+}
+
 /** `agentId` and `runId` are its author's, null where the author is no agent or acts for no run. */
 @RegisterEvent
-export class IssueCommented extends IssueEvent {
+export class IssueCommented extends WakingIssueEvent {
   static override readonly wireName = 'issue.comment_added';
   static override readonly action = 'issue.comment_added';
+  readonly commentId: string;
   override readonly agentId: string | null;
   override readonly runId: string | null;
 
+  /** @param mentionedAgentIds agents that it calls by name, in the order of their mention, its author left out. */
   constructor(
-    issue: IssueReference,
-    readonly commentId: string,
-    author: { agentId: string | null; runId: string | null },
+    issue: IssueState,
+    comment: CommentReference,
+    readonly mentionedAgentIds: readonly string[],
   ) {
     super(issue);
-    this.agentId = author.agentId;
-    this.runId = author.runId;
+    this.commentId = comment.id;
+    this.agentId = comment.authorAgentId ?? null;
+    this.runId = comment.createdByRunId ?? null;
   }
 
   /** The agent that wrote it, if an agent did. */
@@ -135,6 +178,6 @@ export class IssueCommented extends IssueEvent {
   }
 
   override details(): Record<string, unknown> {
-    return { ...super.details(), commentId: this.commentId };
+    return { ...super.details(), commentId: this.commentId, mentionedAgentIds: this.mentionedAgentIds };
   }
 }

@@ -12,17 +12,20 @@ import { NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
 import type { IssueComment } from './issue-comment.entity.js';
 import { IssueCommentsService } from './issue-comments.service.js';
-import { IssueHasLiveRunError, UnusableWorkspaceError } from './issue-errors.js';
-import { assertUsableWorkspace, lockAssignee } from './issue-references.js';
+import { IssueHasLiveRunError, UnknownAssigneeError, UnusableWorkspaceError } from './issue-errors.js';
+import { lockAgents, lockIssue, type LockedIssue } from './issue-locks.js';
+import { assertUsableWorkspace } from './issue-references.js';
 import type { CreateIssueDto, IssuesQueryDto, UpdateIssueDto } from './issue.dto.js';
-import { Issue, type IssueChanges, type IssueStatus } from './issue.entity.js';
+import { isOpenStatus, Issue, type IssueChanges, type IssueStatus } from './issue.entity.js';
 import {
   IssueAssigned,
   IssueCreated,
   IssueDeleted,
+  IssueReopened,
   IssueStatusChanged,
   IssueUnassigned,
   IssueUpdated,
+  type IssueState,
 } from './issues.events.js';
 
 const IDENTIFIER = /^[A-Z][A-Z0-9]{0,9}-[1-9][0-9]{0,9}$/;
@@ -78,32 +81,42 @@ export class IssuesService {
     return inTransaction(this.em, async () => {
       await this.companies.requireActive(companyId);
       const name = await this.nextName(companyId);
-      if (fields.assigneeAgentId) await lockAssignee(this.em, companyId, fields.assigneeAgentId);
-      const issue = this.em.create(Issue, { ...fields, ...name, companyId });
+      const assigneeAgentId = fields.assigneeAgentId?.toLowerCase() ?? null;
+      if (assigneeAgentId) assertAmong(await lockAgents(this.em, companyId, [assigneeAgentId]), assigneeAgentId);
+      const { status = 'todo', ...rest } = fields;
+      const issue = this.em.create(Issue, { ...rest, ...name, companyId, status, assigneeAgentId });
       await this.flush(fields);
       await this.events.record(new IssueCreated(issue));
-      if (issue.assigneeAgentId) await this.events.record(new IssueAssigned(issue, issue.assigneeAgentId));
+      if (assigneeAgentId) await this.events.record(new IssueAssigned({ ...stateOf(issue), assigneeAgentId }));
       await this.assertUsablePlaces(companyId, fields);
       return this.em.refreshOrFail(issue);
     });
   }
 
-  /** @throws NotFoundError, UnknownAssigneeError, UnusableEnvironmentError, UnusableWorkspaceError */
+  /**
+   * Changes the issue, and then adds a comment if one comes with it.
+   * @throws NotFoundError, IssueChangingError, UnknownAssigneeError, UnusableEnvironmentError, UnusableWorkspaceError
+   */
   async update(
     idOrIdentifier: string,
-    { comment: body, ...changes }: UpdateIssueDto,
+    { comment: body, assigneeAgentId, ...rest }: UpdateIssueDto,
   ): Promise<{ issue: Issue; comment: IssueComment | null }> {
     return inTransaction(this.em, async () => {
-      const { id, companyId } = await this.lockBehindAssignee(idOrIdentifier, changes.assigneeAgentId);
-      const issue = await this.lock(id);
-      const { status, assigneeAgentId } = issue;
+      const present = await this.require(idOrIdentifier);
+      const changes = { ...rest, assigneeAgentId: assigneeAgentId?.toLowerCase() ?? assigneeAgentId };
+      const mentioned = body === undefined ? [] : await this.comments.mentionsIn(present.companyId, body);
+      const locked = await this.lock(present, mentioned, changes.assigneeAgentId);
+      const issue = await this.require(present.id);
       const fields = issue.change(changes);
       await this.flush(changes);
-      await this.tell(issue, fields, { status, assigneeAgentId });
-      const comment = body === undefined ? null : await this.comments.add(issue, body);
+      await this.tell(issue, fields, locked.issue);
+      const comment =
+        body === undefined
+          ? null
+          : await this.comments.addLocked({ ...locked, issue: stateOf(issue) }, body, mentioned);
       const changed = (field: 'environmentId' | 'executionWorkspaceId') =>
         fields.includes(field) ? issue[field] : null;
-      await this.assertUsablePlaces(companyId, {
+      await this.assertUsablePlaces(issue.companyId, {
         environmentId: changed('environmentId'),
         executionWorkspaceId: changed('executionWorkspaceId'),
       });
@@ -117,9 +130,10 @@ export class IssuesService {
    */
   async delete(idOrIdentifier: string): Promise<void> {
     return inTransaction(this.em, async () => {
-      const { id } = await this.require(idOrIdentifier);
+      const present = await this.require(idOrIdentifier);
       assertOperator();
-      const issue = await this.lock(id);
+      await this.lock(present, []);
+      const issue = await this.require(present.id);
       if (issue.executionRunId) throw new IssueHasLiveRunError(issue.executionRunId);
       issue.delete(new Date());
       await this.em.flush();
@@ -138,32 +152,26 @@ export class IssuesService {
     return { number: drawn.issue_counter, identifier: `${drawn.issue_prefix}-${drawn.issue_counter}` };
   }
 
-  /** Locks the agent that a change of the issue may wake: the new assignee, or else the present one. */
-  private async lockBehindAssignee(idOrIdentifier: string, newAssignee?: string | null): Promise<Issue> {
-    const issue = await this.require(idOrIdentifier);
-    if (newAssignee && newAssignee !== issue.assigneeAgentId) {
-      await lockAssignee(this.em, issue.companyId, newAssignee);
-    } else if (issue.assigneeAgentId) {
-      await this.em.execute('select id from agents where id = ? for no key update', [issue.assigneeAgentId]);
-    }
-    return issue;
+  /**
+   * Locks the issue behind everybody that a change of it may wake: its present assignee, the new one, and whom a
+   * comment calls.
+   */
+  private async lock(issue: Issue, mentioned: readonly string[], newAssignee?: string | null): Promise<LockedIssue> {
+    const locked = await lockIssue(this.em, issue, newAssignee ? [...mentioned, newAssignee] : mentioned);
+    if (newAssignee && newAssignee !== locked.issue.assigneeAgentId) assertAmong(locked.agentIds, newAssignee);
+    return locked;
   }
 
-  private async lock(id: string): Promise<Issue> {
-    await this.em.execute('select id from issues where id = ? for no key update', [id]);
-    return this.require(id);
-  }
-
-  private async tell(
-    issue: Issue,
-    fields: (keyof IssueChanges)[],
-    before: Pick<Issue, 'status' | 'assigneeAgentId'>,
-  ): Promise<void> {
+  private async tell(issue: Issue, fields: (keyof IssueChanges)[], before: IssueState): Promise<void> {
+    const { assigneeAgentId, ...now } = stateOf(issue);
     const others = fields.filter((field) => field !== 'status' && field !== 'assigneeAgentId');
     if (others.length > 0) await this.events.record(new IssueUpdated(issue, others));
-    if (fields.includes('status')) await this.events.record(new IssueStatusChanged(issue, before.status, issue.status));
+    if (fields.includes('status')) await this.events.record(new IssueStatusChanged(issue, before.status, now.status));
+    if (!isOpenStatus(before.status) && isOpenStatus(now.status)) {
+      await this.events.record(new IssueReopened({ ...now, assigneeAgentId }));
+    }
     if (!fields.includes('assigneeAgentId')) return;
-    if (issue.assigneeAgentId) await this.events.record(new IssueAssigned(issue, issue.assigneeAgentId));
+    if (assigneeAgentId) await this.events.record(new IssueAssigned({ ...now, assigneeAgentId }));
     else if (before.assigneeAgentId) await this.events.record(new IssueUnassigned(issue, before.assigneeAgentId));
   }
 
@@ -186,4 +194,17 @@ export class IssuesService {
     if (environmentId) await assertUsableEnvironment(this.em, companyId, environmentId);
     if (executionWorkspaceId) await assertUsableWorkspace(this.em, companyId, executionWorkspaceId);
   }
+}
+
+const stateOf = ({ id, companyId, identifier, status, assigneeAgentId }: Issue): IssueState => ({
+  id,
+  companyId,
+  identifier,
+  status,
+  assigneeAgentId,
+});
+
+/** A paused or terminated agent can be given an issue, and is then not woken; a deleted one cannot. */
+function assertAmong(agentIds: ReadonlySet<string>, assigneeAgentId: string): void {
+  if (!agentIds.has(assigneeAgentId)) throw new UnknownAssigneeError(assigneeAgentId);
 }

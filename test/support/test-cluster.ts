@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
@@ -21,8 +21,12 @@ interface TestCluster {
  * database, makes the tests use that server instead: another version, for example.
  */
 export async function startTestCluster(): Promise<TestCluster> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'berth-test-'));
+  await chmod(folder, 0o755);
+  // Whatever the tests leave among the temporary files goes with the run.
+  process.env.TMPDIR = folder;
   const given = process.env.TEST_DATABASE_URL;
-  const cluster = given ? { url: given, stop: async () => undefined } : await startOwn();
+  const cluster = given ? { url: given, stop: async () => undefined } : await startOwn(path.join(folder, 'cluster'));
   const client = new Client(cluster.url);
   await client.connect();
   await client.query(`drop database if exists ${TEMPLATE}`);
@@ -32,19 +36,18 @@ export async function startTestCluster(): Promise<TestCluster> {
   template.pathname = `/${TEMPLATE}`;
   await migrate(template.href);
   process.env[CLUSTER_VARIABLE] = cluster.url;
-  return cluster;
+  return {
+    url: cluster.url,
+    async stop() {
+      await cluster.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
 }
 
 /** The same PostgreSQL as in production, except that it forgets after a crash. */
-async function startOwn(): Promise<TestCluster> {
-  const home = await mkdtemp(path.join(tmpdir(), 'berth-test-'));
+async function startOwn(home: string): Promise<TestCluster> {
   const settings = { fsync: 'off', full_page_writes: 'off', max_connections: '300' };
   const server = await EmbeddedPostgres.start(home, { settings });
-  return {
-    url: server.url('postgres'),
-    async stop() {
-      await server.stop();
-      await rm(home, { recursive: true, force: true });
-    },
-  };
+  return { url: server.url('postgres'), stop: () => server.stop() };
 }

@@ -85,6 +85,7 @@ export class EmbeddedPostgres {
     clearInterval(this.watch);
     await this.relaunching;
     await stopPostmaster(this.pid, this.directory, this.binaries);
+    await this.endpoint.remove().catch(() => undefined);
   }
 
   /** Adopts a server that runs on the directory, or starts one; what a dead one left may be in the way for a while. */

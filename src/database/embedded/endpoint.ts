@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { chown, lstat, mkdir, readFile } from 'node:fs/promises';
+import { chown, lstat, mkdir, readFile, rmdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -17,6 +17,8 @@ export interface Endpoint {
    * @param dataDirectory what the server itself calls its data directory.
    */
   settings(dataDirectory: string): Record<string, string>;
+  /** Removes what was made for it alone, once the server has ended. */
+  remove(): Promise<void>;
 }
 
 const PORT = 5432;
@@ -36,7 +38,11 @@ export async function chooseEndpoint(home: string, directory: string, account: A
   }
   const short = path.join(tmpdir(), `berth-${createHash('sha256').update(directory).digest('hex').slice(0, 16)}`);
   await ownDirectory(short, account);
-  return socketIn(short, () => short);
+  return socketIn(
+    short,
+    () => short,
+    () => rmdir(short),
+  );
 }
 
 export function urlOf({ host, port, password }: Endpoint, database: string): string {
@@ -45,7 +51,12 @@ export function urlOf({ host, port, password }: Endpoint, database: string): str
   return `postgres://${credentials}@localhost:${port}/${database}?host=${encodeURIComponent(host)}`;
 }
 
-const socketIn = (host: string, seenByServer: (dataDirectory: string) => string): Endpoint => ({
+const socketIn = (
+  host: string,
+  seenByServer: (dataDirectory: string) => string,
+  remove: () => Promise<void> = () => Promise.resolve(),
+): Endpoint => ({
+  remove,
   host,
   port: PORT,
   password: null,
@@ -82,6 +93,7 @@ async function loopback(home: string, directory: string): Promise<Endpoint> {
     host: '127.0.0.1',
     port,
     password: kept ?? randomBytes(24).toString('base64url'),
+    remove: () => Promise.resolve(),
     settings: () => ({ listen_addresses: '127.0.0.1', port: String(port), unix_socket_directories: '' }),
   };
 }

@@ -81,6 +81,13 @@ describe(loadConfig.name, () => {
     },
   );
 
+  it('asks a process without the role api where the API is', () => {
+    expect(() => load({ BERTH_ROLES: 'runner' })).toThrow('BERTH_PUBLIC_URL must be set');
+    expect(load({ BERTH_ROLES: 'runner', BERTH_PUBLIC_URL: 'http://127.0.0.1:3100/' }).publicUrl).toBe(
+      'http://127.0.0.1:3100',
+    );
+  });
+
   it('names every wrong value at once', () => {
     const wrong = { BERTH_PORT: 'x', BERTH_ROLES: 'x', BERTH_LOG_LEVEL: 'x', BERTH_X: 'x' };
     for (const name of Object.keys(wrong)) expect(() => load(wrong)).toThrow(name);

@@ -14,10 +14,14 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
   const given = Object.entries(environment).filter(([name, value]) => name.startsWith('BERTH_') && value?.trim());
   const variables = plainToInstance(EnvironmentVariables, Object.fromEntries(given));
   const problems = validateSync(variables, { whitelist: true, forbidNonWhitelisted: true, stopAtFirstError: true });
-  if (problems.length > 0) {
-    throw new StartupError(
-      `Berth cannot start with these settings:\n${problems.map((problem) => sentence(problem, environment[problem.property])).join('\n')}`,
+  const sentences = problems.map((problem) => sentence(problem, environment[problem.property]));
+  if (variables.BERTH_ROLES && !variables.BERTH_ROLES.includes('api') && !variables.BERTH_PUBLIC_URL) {
+    sentences.push(
+      '  BERTH_PUBLIC_URL must be set where BERTH_ROLES leaves out api: it is where agents’ processes reach the API',
     );
+  }
+  if (sentences.length > 0) {
+    throw new StartupError(`Berth cannot start with these settings:\n${sentences.join('\n')}`);
   }
   const host = variables.BERTH_HOST ?? '127.0.0.1';
   const port = variables.BERTH_PORT ?? 3100;

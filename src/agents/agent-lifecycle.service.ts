@@ -3,7 +3,8 @@ import { Injectable } from '@nestjs/common';
 import { inTransaction } from '../database/transaction.js';
 import { DomainEvents } from '../events/domain-events.js';
 import { AgentHasRunningRunsError, AgentTerminatedError } from './agent-errors.js';
-import type { Agent } from './agent.entity.js';
+import { MAX_PAUSE_REASON, type PauseAgentDto } from './agent.dto.js';
+import { Agent } from './agent.entity.js';
 import { AgentDeleted, AgentPaused, AgentResumed, AgentTerminated } from './agents.events.js';
 import { AgentsService } from './agents.service.js';
 
@@ -20,16 +21,26 @@ export class AgentLifecycleService {
     private readonly agents: AgentsService,
   ) {}
 
-  /** @throws NotFoundError, OperatorOnlyError, AgentTerminatedError */
-  async pause(agentId: string, reason: string | null): Promise<Agent> {
+  /**
+   * @param drain whether what runs and waits ends by itself instead of being cancelled.
+   * @throws NotFoundError, OperatorOnlyError, AgentTerminatedError
+   */
+  async pause(agentId: string, { reason, drain = false }: PauseAgentDto): Promise<Agent> {
     return inTransaction(this.em, async () => {
       const agent = await this.lockLiving(agentId);
-      if (agent.status === 'paused') return agent;
-      agent.pause(reason ?? DEFAULT_PAUSE_REASON, new Date());
-      await this.em.flush();
-      await this.events.record(new AgentPaused(agent.companyId, agentId, { reason: agent.pauseReason }));
+      if (agent.status !== 'paused') await this.pauseLocked(agent, reason ?? DEFAULT_PAUSE_REASON, drain);
       return agent;
     });
+  }
+
+  /**
+   * Pauses an agent that only ever fails; what it has under way ends by itself. The caller's transaction holds the
+   * agent's lock. Changes nothing about an agent that is paused, terminated or deleted.
+   */
+  async pauseAfterFailures(agentId: string, reason: string): Promise<void> {
+    const agent = await this.em.findOneOrFail(Agent, agentId, { refresh: true });
+    if (agent.status !== 'paused' && agent.status !== 'terminated')
+      await this.pauseLocked(agent, reason.slice(0, MAX_PAUSE_REASON), true);
   }
 
   /** @throws NotFoundError, OperatorOnlyError, AgentTerminatedError */
@@ -37,7 +48,7 @@ export class AgentLifecycleService {
     return inTransaction(this.em, async () => {
       const agent = await this.lockLiving(agentId);
       if (agent.status !== 'paused') return agent;
-      agent.resume();
+      agent.resume(await this.agents.now());
       await this.em.flush();
       await this.events.record(new AgentResumed(agent.companyId, agentId));
       return agent;
@@ -76,6 +87,12 @@ export class AgentLifecycleService {
   }
 
   /** Flushed before it is told: whoever listens in the transaction sees the agent as it is now. */
+  private async pauseLocked(agent: Agent, reason: string, drain: boolean): Promise<void> {
+    agent.pause(reason, new Date());
+    await this.em.flush();
+    await this.events.record(new AgentPaused(agent.companyId, agent.id, { reason, drain }));
+  }
+
   private async terminateLocked(agent: Agent): Promise<void> {
     if (agent.status === 'terminated') return;
     agent.terminate();

@@ -18,6 +18,8 @@ export class AgentRuntimeStateResponse {
   status: string;
   heartbeat: HeartbeatPolicyResponse;
   lastHeartbeatAt: Date | null;
+  /** When its timer wakes it next; null while its timer is off. */
+  nextTimerAt: Date | null;
   runningRuns: number;
   /** Runs that wait to start, scheduled retries included. */
   waitingRuns: number;

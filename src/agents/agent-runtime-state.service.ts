@@ -42,6 +42,7 @@ export class AgentRuntimeStateService {
       status: agent.visibleStatus(),
       heartbeat: heartbeatPolicy(agent.runtimeConfig),
       lastHeartbeatAt: agent.lastHeartbeatAt ?? null,
+      nextTimerAt: agent.nextTimerAt ?? null,
       runningRuns: Number(facts.running),
       waitingRuns: Number(facts.waiting),
       lastRunId: facts.last_run_id,

@@ -7,6 +7,8 @@ import { AGENT_STATUSES, type Agent, type AgentStatus } from './agent.entity.js'
 
 /** How large each of an agent's configs may be, as JSON. */
 const MAX_CONFIG_BYTES = 65_536;
+/** How long the reason of a pause may be, in characters. */
+export const MAX_PAUSE_REASON = 500;
 
 @IgnoresClientFields('agent')
 export class CreateAgentDto {
@@ -120,8 +122,13 @@ export class PauseAgentDto {
   /** Why, for whoever looks at it later. */
   @IsOptional()
   @IsString()
-  @MaxLength(500)
+  @MaxLength(MAX_PAUSE_REASON)
   reason?: string | null;
+
+  /** Lets what runs and waits end by itself; otherwise it is cancelled. */
+  @IfGiven()
+  @IsBoolean()
+  drain?: boolean;
 }
 
 export class FindAgentQueryDto {

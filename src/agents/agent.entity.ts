@@ -1,6 +1,7 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import { assignChanges } from '../database/assign-changes.js';
 import { createdAtColumn, idColumn, objectColumn, timeColumn, updatedAtColumn } from '../database/columns.js';
+import { heartbeatPolicy } from './runtime-config.js';
 
 export const AGENT_STATUSES = [
   'active',
@@ -61,17 +62,45 @@ export class Agent extends AgentSchema.class {
   /**
    * Writes the changes. A changed `adapterConfig` is merged into the present one, key by key, unless it shall replace
    * it or the adapter changes too: the keys of another adapter mean nothing to this one.
+   * A timer of another interval has to be planned anew.
    * @returns the names of the fields that are different now.
    */
   change(changes: AgentChanges, { replaceAdapterConfig = false } = {}): string[] {
     const { adapterConfig, adapterType = this.adapterType, metadata, ...rest } = changes;
     const base = replaceAdapterConfig || adapterType !== this.adapterType ? {} : this.adapterConfig;
-    return assignChanges<Agent, AgentChanges>(this, {
+    const { intervalSec } = heartbeatPolicy(this.runtimeConfig);
+    const fields = assignChanges<Agent, AgentChanges>(this, {
       ...rest,
       adapterType,
       adapterConfig: adapterConfig || base !== this.adapterConfig ? { ...base, ...adapterConfig } : undefined,
       metadata: metadata === null ? {} : metadata,
     });
+    if (heartbeatPolicy(this.runtimeConfig).intervalSec !== intervalSec) this.nextTimerAt = null;
+    return fields;
+  }
+
+  /**
+   * Sets when its timer wakes it first, unless that is set: within one interval from now, at random, so that many
+   * agents that are made at once do not all wake at once. Nothing wakes an agent whose timer is off.
+   * @param now by the database's clock.
+   */
+  planTimer(now: Date, random: () => number = Math.random): void {
+    const { enabled, intervalSec } = heartbeatPolicy(this.runtimeConfig);
+    if (!enabled || this.status === 'terminated') this.nextTimerAt = null;
+    else this.nextTimerAt ??= new Date(now.getTime() + Math.ceil((1 - random()) * intervalSec * 1000));
+  }
+
+  /**
+   * Moves a timer that is due on to its first beat after now, counted from the beat that it was due at: nothing drifts,
+   * and beats that were missed collapse into one. One that is not due yet stays.
+   * @param now by the database's clock.
+   */
+  beat(now: Date): void {
+    this.planTimer(now);
+    if (!this.nextTimerAt || this.nextTimerAt > now) return;
+    const stepMs = heartbeatPolicy(this.runtimeConfig).intervalSec * 1000;
+    const missed = Math.floor((now.getTime() - this.nextTimerAt.getTime()) / stepMs);
+    this.nextTimerAt = new Date(this.nextTimerAt.getTime() + (missed + 1) * stepMs);
   }
 
   pause(reason: string | null, at: Date): void {
@@ -80,10 +109,12 @@ export class Agent extends AgentSchema.class {
     this.pausedAt = at;
   }
 
-  resume(): void {
+  /** @param now by the database's clock: beats that passed meanwhile are not made up for. */
+  resume(now: Date): void {
     this.status = 'idle';
     this.pauseReason = null;
     this.pausedAt = null;
+    this.beat(now);
   }
 
   /** Final: a terminated agent is never woken again. */
@@ -91,6 +122,7 @@ export class Agent extends AgentSchema.class {
     this.status = 'terminated';
     this.pauseReason = null;
     this.pausedAt = null;
+    this.nextTimerAt = null;
   }
 
   delete(at: Date): void {

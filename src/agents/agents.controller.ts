@@ -88,14 +88,14 @@ export class AgentsController {
     await this.lifecycle.delete(id);
   }
 
-  /** Starts no run of it until it is resumed. */
+  /** Cancels its runs, unless they are to drain, and starts none until it is resumed. */
   @Post('agents/:id/pause')
   @HttpCode(200)
   @ApiOkResponse({ type: AgentResponse })
   @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse(TERMINATED)
   async pause(@Param('id', IdPipe) id: string, @Body() body: PauseAgentDto): Promise<AgentResponse> {
-    return AgentResponse.from(await this.lifecycle.pause(id, body.reason ?? null));
+    return AgentResponse.from(await this.lifecycle.pause(id, body));
   }
 
   /** Lets its runs start again. */

@@ -31,10 +31,20 @@ export class AgentUpdated extends AgentEvent {
   static override readonly action = 'agent.updated';
 }
 
+/** No run of it starts until it is resumed. */
 @RegisterEvent
 export class AgentPaused extends AgentEvent {
   static override readonly wireName = 'agent.paused';
   static override readonly action = 'agent.paused';
+  readonly reason: string;
+  /** Whether what runs and waits ends by itself instead of being cancelled. */
+  readonly drain: boolean;
+
+  constructor(companyId: string, agentId: string, { reason, drain }: { reason: string; drain: boolean }) {
+    super(companyId, agentId, { reason, drain });
+    this.reason = reason;
+    this.drain = drain;
+  }
 }
 
 @RegisterEvent

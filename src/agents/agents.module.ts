@@ -20,6 +20,6 @@ import { AgentsService } from './agents.service.js';
     AgentRuntimeStateService,
     AgentsService,
   ],
-  exports: [AdapterCatalog, AgentsService],
+  exports: [AdapterCatalog, AgentLifecycleService, AgentsService],
 })
 export class AgentsModule {}

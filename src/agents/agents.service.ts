@@ -82,6 +82,7 @@ export class AgentsService {
         metadata: metadata ?? {},
       });
       await this.check(agent, { environment: true });
+      agent.planTimer(await this.now());
       await this.em.flush();
       await this.events.record(new AgentCreated(companyId, agent.id, { name: agent.name, adapterType }));
       return agent;
@@ -96,6 +97,8 @@ export class AgentsService {
       const fields = agent.change(changes, { replaceAdapterConfig });
       if (fields.length === 0) return agent;
       await this.check(agent, { environment: fields.includes('defaultEnvironmentId') });
+      if (fields.includes('runtimeConfig')) agent.planTimer(await this.now());
+      await this.em.flush();
       await this.events.record(new AgentUpdated(agent.companyId, agentId, { fields }));
       return agent;
     });
@@ -113,6 +116,12 @@ export class AgentsService {
     const agent = await this.em.findOne(Agent, { id: agentId, deletedAt: null }, { refresh: true });
     if (!agent) throw new NotFoundError('Agent');
     return agent;
+  }
+
+  /** The database's clock, by which timers are due. */
+  async now(): Promise<Date> {
+    const [{ now }] = await this.em.execute<[{ now: string }]>('select clock_timestamp() as now');
+    return new Date(now);
   }
 
   /** What an agent's columns cannot check by themselves. */

@@ -1,4 +1,7 @@
+import { EntityManager } from '@mikro-orm/postgresql';
+import { AgentLifecycleService } from '../../src/agents/agent-lifecycle.service.js';
 import { newId } from '../../src/database/id.js';
+import { inTransaction } from '../../src/database/transaction.js';
 import { ApiClient, type Refusal } from '../support/api-client.js';
 import { holdTransaction } from '../support/held-transaction.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
@@ -295,6 +298,23 @@ describe('agents', () => {
       expect(await actionsOn(id)).toEqual(['agent.created', 'agent.paused', 'agent.resumed']);
     });
 
+    it.each([
+      ['cancels what it has under way', { reason: 'storm' }, { reason: 'storm', drain: false }],
+      ['lets it drain', { drain: true }, { reason: 'manual', drain: true }],
+    ])('records whether a pause %s', async (_name, body, details) => {
+      const { id } = await create({ name: 'recorded' });
+      expect((await operator.post(`/agents/${id}/pause`, body)).status).toBe(200);
+      const sql = `select details from activity_log where entity_id = $1 and action = 'agent.paused'`;
+      expect(await app.database.query(sql, [id])).toEqual([{ details }]);
+    });
+
+    it('refuses a drain that is neither true nor false', async () => {
+      const { id } = await create({ name: 'undecided' });
+      for (const drain of [null, 'yes']) {
+        expect((await operator.post(`/agents/${id}/pause`, { drain })).status).toBe(400);
+      }
+    });
+
     it('changes nothing when repeated', async () => {
       const { id } = await create({ name: 'steady' });
       await operator.post(`/agents/${id}/resume`);
@@ -331,6 +351,80 @@ describe('agents', () => {
     });
   });
 
+  describe('pause after failures', () => {
+    const pauseAfterFailures = (id: string, reason = 'It failed 6 times') =>
+      inTransaction(app.get(EntityManager), () => app.get(AgentLifecycleService).pauseAfterFailures(id, reason));
+
+    it('pauses with the reason, and lets the agent drain', async () => {
+      const { id } = await create({ name: 'failing' });
+      await pauseAfterFailures(id, 'x'.repeat(600));
+      const { body } = await operator.get<Agent>(`/agents/${id}`);
+      expect(body).toMatchObject({ status: 'paused', pauseReason: 'x'.repeat(500) });
+      const sql = `select actor_type, details -> 'drain' as drain from activity_log where entity_id = $1 and action = $2`;
+      expect(await app.database.query(sql, [id, 'agent.paused'])).toEqual([{ actor_type: 'system', drain: true }]);
+    });
+
+    it('leaves an agent alone that is paused, terminated or deleted', async () => {
+      for (const end of ['pause', 'terminate', null]) {
+        const { id } = await create({ name: 'over' });
+        await (end ? operator.post(`/agents/${id}/${end}`) : operator.delete(`/agents/${id}`));
+        const before = await actionsOn(id);
+        await pauseAfterFailures(id);
+        expect(await actionsOn(id)).toEqual(before);
+      }
+    });
+  });
+
+  describe('timer', () => {
+    const nextTimerAt = async (id: string) =>
+      (await operator.get<{ nextTimerAt: string | null }>(`/agents/${id}/runtime-state`)).body.nextTimerAt;
+    const timer = (intervalSec: number, enabled = true) => ({ runtimeConfig: { heartbeat: { enabled, intervalSec } } });
+    /** Seconds from now, by the clock of the database. */
+    const dueIn = async (id: string) => {
+      const sql = `select extract(epoch from next_timer_at - clock_timestamp())::float as seconds from agents where id = $1`;
+      return (await app.database.query<{ seconds: number }>(sql, [id]))[0].seconds;
+    };
+
+    it('is due first within an interval, spread over it', async () => {
+      const due: number[] = [];
+      for (let n = 0; n < 12; n += 1) due.push(await dueIn((await create({ name: 'timed', ...timer(36_000) })).id));
+      expect(Math.min(...due)).toBeGreaterThan(-5);
+      expect(Math.max(...due)).toBeLessThanOrEqual(36_000);
+      expect(Math.max(...due) - Math.min(...due)).toBeGreaterThan(3600);
+    });
+
+    it('stays while the interval stays, and follows another one and the switch', async () => {
+      const { id } = await create({ name: 'retimed', ...timer(36_000) });
+      const first = await nextTimerAt(id);
+      expect(first).not.toBeNull();
+      await operator.patch(`/agents/${id}`, { name: 'renamed' });
+      await operator.patch(`/agents/${id}`, {
+        runtimeConfig: { heartbeat: { enabled: true, intervalSec: 36_000, maxConcurrentRuns: 1 } },
+      });
+      expect(await nextTimerAt(id)).toBe(first);
+      await operator.patch(`/agents/${id}`, timer(600));
+      expect(await dueIn(id)).toBeLessThanOrEqual(600);
+      await operator.patch(`/agents/${id}`, timer(600, false));
+      expect(await nextTimerAt(id)).toBeNull();
+    });
+
+    it('is moved on by a resume when it passed meanwhile', async () => {
+      const { id } = await create({ name: 'rested', ...timer(36_000) });
+      await operator.post(`/agents/${id}/pause`);
+      const past = `update agents set next_timer_at = now() - interval '25 hours' where id = $1`;
+      await app.database.query(past, [id]);
+      await operator.post(`/agents/${id}/resume`);
+      // 3 × 10 h after 25 h ago.
+      expect(Math.round((await dueIn(id)) / 60)).toBe(300);
+    });
+
+    it('is off once the agent is terminated', async () => {
+      const { id } = await create({ name: 'untimed', ...timer(36_000) });
+      await operator.post(`/agents/${id}/terminate`);
+      expect(await nextTimerAt(id)).toBeNull();
+    });
+  });
+
   describe('delete', () => {
     it('terminates it, takes it out of sight and keeps its row', async () => {
       const { id } = await create({ name: 'gone' });
@@ -362,6 +456,7 @@ describe('agents', () => {
         status: 'idle',
         heartbeat: { enabled: false, intervalSec: 60, wakeOnDemand: true, maxConcurrentRuns: 5 },
         lastHeartbeatAt: null,
+        nextTimerAt: null,
         runningRuns: 0,
         waitingRuns: 0,
         lastRunId: null,

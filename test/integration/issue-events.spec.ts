@@ -43,9 +43,7 @@ describe('what issues tell of those they may wake', () => {
     });
     byAlice = operator.as(RUN_TOKEN);
     for (const { wireName } of [IssueAssigned, IssueCommented, IssueReopened]) {
-      app.get(EventEmitter2).on(`tx:${wireName}`, async (event: Waking) => {
-        heard.push({ event, heldAgents: await lockedAgents() });
-      });
+      app.get(EventEmitter2).on(`tx:${wireName}`, (event: Waking): unknown => hear(event));
     }
   });
   beforeEach(() => (heard = []));
@@ -77,6 +75,7 @@ describe('what issues tell of those they may wake', () => {
     const free = new Set((await app.database.query<{ id: string }>(sql, [companyId])).map(({ id }) => id));
     return [alice, bob, cook].filter((id) => !free.has(id));
   };
+  const hear = async (event: Waking) => heard.push({ event, heldAgents: await lockedAgents() });
   const heardOf = <E extends Waking>(type: new (...args: never[]) => E) =>
     heard.map(({ event }) => event).filter((event) => event instanceof type);
   const names = () => heard.map(({ event }) => event.constructor.name);

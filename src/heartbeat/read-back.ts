@@ -51,18 +51,23 @@ export class ReadBack {
   }
 
   /**
-   * Waits for the run rows: a transaction that is still in doubt holds them, so what is read here is final. Runs that
-   * do not carry our lease are absent.
+   * Waits for the run rows, by id alone: a transaction that is still in doubt holds them, and what it changes cannot be
+   * asked for before it is over. Only the statement after that sees how it ended. Runs that do not carry our lease are
+   * absent.
    */
   private states(runs: ClaimedRun[]): Promise<Map<string, string>> {
+    const runIds = `{${runs.map(({ id }) => id).join(',')}}`;
+    const leaseIds = `{${runs.map(({ lease }) => lease.id).join(',')}}`;
     return inTransaction(this.em, async () => {
+      await this.em.execute(`select id from heartbeat_runs where id = any(?::uuid[]) order by id for no key update`, [
+        runIds,
+      ]);
       const rows = await this.em.execute<{ id: string; state: string }[]>(
-        `select r.id, case when r.status = 'running' then 'running'
-           when (select l.status from environment_leases l where l.id = r.lease_id) = 'expired' then 'expired'
+        `select r.id, case when r.status = 'running' then 'running' when l.status = 'expired' then 'expired'
            else 'ended by its holder' end as state
-         from heartbeat_runs r
-         where r.id = any(?::uuid[]) and r.lease_id = any(?::uuid[]) for no key update of r`,
-        [`{${runs.map(({ id }) => id).join(',')}}`, `{${runs.map(({ lease }) => lease.id).join(',')}}`],
+         from heartbeat_runs r join environment_leases l on l.id = r.lease_id
+         where r.id = any(?::uuid[]) and l.id = any(?::uuid[])`,
+        [runIds, leaseIds],
       );
       return new Map(rows.map(({ id, state }) => [id, state]));
     });

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
+import { AdapterRegistry } from './adapters/adapter-registry.js';
 import { mintToken } from '../auth/token.js';
 import { BerthConfig } from '../config/config.js';
 import { newId } from '../database/id.js';
@@ -35,6 +36,7 @@ export class ClaimRuns {
     private readonly placement: Placement,
     private readonly leases: AcquireLeases,
     private readonly endRuns: EndRuns,
+    private readonly adapters: AdapterRegistry,
     private readonly identity: RunnerIdentity,
     private readonly config: BerthConfig,
   ) {}
@@ -59,7 +61,9 @@ export class ClaimRuns {
   private async refuse(never: Never[]): Promise<void> {
     const held = await this.endRuns.tryLockIssues(never.flatMap(({ run }) => run.issue_id ?? []));
     const refused = never.filter(({ run }) => run.issue_id === null || held.has(run.issue_id));
-    await this.endRuns.refuse(refused.map(({ run, code, message }) => ({ runId: run.id, code, message })));
+    await this.endRuns.endWaiting(
+      refused.map(({ run, status, code, message }) => ({ runId: run.id, status, code, message })),
+    );
   }
 
   private async start(starts: Start[], sentAt: number): Promise<ClaimedRun[]> {
@@ -113,13 +117,16 @@ export class ClaimRuns {
       lease_id: leaseId,
       token_hash: tokenHash.toString('hex'),
       context: contexts.get(run.id),
+      ...this.adapters.limitsOf(run.adapter_type, run.adapter_config),
     }));
     const started = await this.em.execute<{ id: string }[]>(
       `with started as (
          update heartbeat_runs r
          set status = 'running', lease_id = x.lease_id, runner_id = ?, token_hash = decode(x.token_hash, 'hex'),
-           context_snapshot = x.context, waiting_reason = null, started_at = clock_timestamp(), updated_at = now()
-         from jsonb_to_recordset(?::jsonb) as x(id uuid, lease_id uuid, token_hash text, context jsonb)
+           context_snapshot = x.context, waiting_reason = null, started_at = clock_timestamp(), updated_at = now(),
+           deadline_at = clock_timestamp() + make_interval(secs => x."timeoutSec"), idle_timeout_sec = x."idleTimeoutSec"
+         from jsonb_to_recordset(?::jsonb) as x(id uuid, lease_id uuid, token_hash text, context jsonb,
+           "timeoutSec" double precision, "idleTimeoutSec" integer)
          where r.id = x.id and r.status in ('queued', 'scheduled_retry')
          returning r.id, r.agent_id, r.wakeup_request_id),
        claimed as (

@@ -4,7 +4,7 @@ import { DriverRegistry } from '../environments/drivers/driver-registry.js';
 import type { EnvironmentDriver, RealisedPlace } from '../environments/drivers/environment-driver.port.js';
 import { DomainError } from '../errors/domain-error.js';
 import { LeaseLostError } from '../leases/lease-errors.js';
-import type { AdapterContext, AdapterResult } from './adapters/adapter.port.js';
+import type { AdapterContext, AdapterResult, ExecutionLimits } from './adapters/adapter.port.js';
 import { AdapterRegistry } from './adapters/adapter-registry.js';
 import { childEnvironment } from './adapters/child-environment.js';
 import type { ClaimedRun } from './claimed-run.js';
@@ -14,7 +14,7 @@ import type { RunLogWriter } from './logs/run-log-writer.js';
 import { RunLogs } from './logs/run-logs.js';
 import { failedOutcome, type RunOutcome } from './run-outcome.js';
 import { RunningRuns, type StopReason } from './running-runs.js';
-import { wakePayload } from './wake-context.js';
+import { WakePayloads } from './wake-payloads.js';
 
 /** Executes a claimed run in its leased place, for seconds or hours, outside any transaction. */
 @Injectable()
@@ -27,6 +27,7 @@ export class ExecuteRun {
     private readonly logs: RunLogs,
     private readonly running: RunningRuns,
     private readonly invocations: InvocationRecorder,
+    private readonly payloads: WakePayloads,
     private readonly config: BerthConfig,
   ) {}
 
@@ -35,14 +36,11 @@ export class ExecuteRun {
     const run = slot.run!;
     const signal = this.running.signalOf(run);
     const { id: leaseId, fencingToken } = run.lease;
-    const log = this.logs.open({ runId: run.id, leaseId, fencingToken });
-    const outcome = await this.outcomeOf(slot, run, log, signal);
+    const log = this.logs.open({ runId: run.id, leaseId, fencingToken }, signal);
+    const limits = this.adapters.limitsOf(run.adapterType, run.adapterConfig);
+    const outcome = stoppedOutcome(await this.outcomeOf(slot, run, log, signal), signal, limits);
     await this.closeLog(run, log);
-    return {
-      ...stoppedOutcome(outcome, signal),
-      stdoutExcerpt: log.stdoutExcerpt,
-      stderrExcerpt: log.stderrExcerpt,
-    };
+    return { ...outcome, stdoutExcerpt: log.stdoutExcerpt, stderrExcerpt: log.stderrExcerpt };
   }
 
   private async outcomeOf(
@@ -82,9 +80,10 @@ export class ExecuteRun {
       companyId: run.companyId,
       config: run.adapterConfig,
       contextSnapshot: run.contextSnapshot,
-      env: this.environmentOf(run),
+      env: await this.environmentOf(run),
       signal,
       log: (stream, chunk) => log.write(stream, chunk),
+      stdoutEnd: () => log.stdoutEnd,
       invoked: (details) => void recorded.push(this.invocations.record(run, details, null)),
       execute: (command) =>
         driver.execute(place, {
@@ -103,7 +102,7 @@ export class ExecuteRun {
     }
   }
 
-  private environmentOf(run: ClaimedRun): Record<string, string> {
+  private async environmentOf(run: ClaimedRun): Promise<Record<string, string>> {
     const { contextSnapshot: context } = run;
     return childEnvironment({
       server: process.env,
@@ -117,7 +116,7 @@ export class ExecuteRun {
         reason: context.wakeReason ?? null,
         issueId: run.issueId,
         commentId: context.wakeCommentIds?.at(-1) ?? null,
-        payload: wakePayload(context),
+        payload: await this.payloads.of(run),
       },
       workspace: run.workspace,
     });
@@ -134,18 +133,27 @@ export class ExecuteRun {
   }
 }
 
-function fromAdapter({ outcome, ...result }: AdapterResult): RunOutcome {
-  return { ...result, status: outcome, stdoutExcerpt: null, stderrExcerpt: null };
+function fromAdapter({ outcome, retryNotBefore = null, ...result }: AdapterResult): RunOutcome {
+  return { ...result, status: outcome, retryNotBefore, stdoutExcerpt: null, stderrExcerpt: null };
 }
 
-/** What an execution that was stopped comes to: its own success stands, any other end is that of whoever stopped it. */
-function stoppedOutcome(outcome: RunOutcome, signal: AbortSignal): RunOutcome {
-  if (!signal.aborted || outcome.status === 'succeeded') return outcome;
+/** What an execution that was stopped comes to. A success in the face of a shutdown stands; a time limit is a limit. */
+function stoppedOutcome(outcome: RunOutcome, signal: AbortSignal, limits: ExecutionLimits | null): RunOutcome {
+  if (!signal.aborted) return outcome;
   switch (signal.reason as StopReason) {
     case 'cancelled':
       return { ...outcome, status: 'cancelled', error: 'Cancelled', errorCode: 'cancelled' };
     case 'runner_shutdown':
+      if (outcome.status === 'succeeded') return outcome;
       return { ...outcome, status: 'failed', error: 'The runner was shut down', errorCode: 'runner_shutdown' };
+    case 'timed_out': {
+      const error = `Timed out after ${limits?.timeoutSec} seconds`;
+      return { ...outcome, status: 'timed_out', error, errorCode: 'timeout' };
+    }
+    case 'idle_timed_out': {
+      const error = `Wrote nothing for ${limits?.idleTimeoutSec} seconds`;
+      return { ...outcome, status: 'timed_out', error, errorCode: 'idle_timeout' };
+    }
     case 'lease_lost':
       return { ...outcome, status: 'failed', error: 'The lease was lost', errorCode: 'process_lost' };
   }

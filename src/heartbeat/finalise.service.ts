@@ -8,11 +8,12 @@ import { systemActor } from '../events/actor.js';
 import { runInScope } from '../events/request-scope.js';
 import { LeaseLostError } from '../leases/lease-errors.js';
 import type { ClaimedRun } from './claimed-run.js';
-import { EndRuns, type RunEnd } from './end-runs.js';
+import { EndRuns } from './end-runs.js';
 import { ReadBack } from './read-back.js';
 import { failedOutcome, type RunOutcome } from './run-outcome.js';
 import { RunningRuns } from './running-runs.js';
 import { RunnerIdentity } from './runner-identity.js';
+import type { RunEnd } from './terminal-transitions.js';
 
 /** Between attempts, in milliseconds. */
 const PAUSE_MS = 250;
@@ -68,7 +69,7 @@ export class FinaliseService {
   private endBatch(batch: RunEnd[]): Promise<(true | LeaseLostError)[]> {
     return runInScope({ actor: systemActor(`runner:${this.identity.id}`), requestId: null }, () =>
       inTransaction(this.em, async () => {
-        await this.endRuns.lockIssuesOf(batch.map(({ runId }) => runId));
+        await this.endRuns.lockOwnersOf(batch.map(({ runId }) => runId));
         const ended = new Set((await this.endRuns.endRunning(batch)).map(({ id }) => id));
         return batch.map(({ runId, leaseId }) => ended.has(runId) || new LeaseLostError(leaseId));
       }),

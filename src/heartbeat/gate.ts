@@ -8,6 +8,16 @@ export interface Candidate {
   readonly agentId: string;
   readonly companyId: string;
   readonly companyCapped: boolean;
+  /** The issue on which a due retry would become live; a queued run is live there already. */
+  readonly retryIssueId: string | null;
+}
+
+interface CandidateRow {
+  id: string;
+  agent_id: string;
+  company_id: string;
+  capped: boolean;
+  issue: string | null;
 }
 
 /** A run that is held for starting, with everything that decides whether and where it may. */
@@ -16,6 +26,10 @@ export interface GatedRun {
   company_id: string;
   agent_id: string;
   issue_id: string | null;
+  status: 'queued' | 'scheduled_retry';
+  issue_closed: boolean;
+  is_reassigned: boolean;
+  issue_busy: boolean;
   wakeup_request_id: string | null;
   context_snapshot: ContextSnapshot;
   agent_status: string;
@@ -72,7 +86,7 @@ export class Gate {
    * are found by skipping along an index.
    */
   async candidates(limit: number): Promise<Candidate[]> {
-    const rows = await this.em.execute<{ id: string; agent_id: string; company_id: string; capped: boolean }[]>(
+    const rows = await this.em.execute<CandidateRow[]>(
       `with recursive waiting as (
          (select agent_id from heartbeat_runs where status in ${WAITING} order by agent_id limit 1)
          union all
@@ -92,7 +106,8 @@ export class Gate {
              case when c.max_concurrent_runs is not null then c.max_concurrent_runs - (select count(*)
                from heartbeat_runs b where b.company_id = c.id and b.status = 'running') end as company_free) owner
          cross join lateral (
-           select q.id, q.agent_id, q.company_id, q.due_at, row_number() over (order by q.due_at, q.id) as turn
+           select q.id, q.agent_id, q.company_id, q.due_at, case when q.status = 'scheduled_retry' then q.issue_id end as issue,
+             row_number() over (order by q.due_at, q.id) as turn
            from heartbeat_runs q
            left join issues i on i.id = q.issue_id
            left join execution_workspaces w on w.id = i.execution_workspace_id
@@ -100,7 +115,7 @@ export class Gate {
              and (owner.gone or ${OPEN})
            order by q.due_at, q.id limit least(case when not owner.gone then owner.agent_free end, ?)) r
          where owner.gone or a.status not in ('paused', 'pending_approval'))
-       select id, agent_id, company_id, company_free is not null as capped from free
+       select id, agent_id, company_id, company_free is not null as capped, issue from free
        where gone or company_free is null or company_turn <= company_free
        order by turn, due_at limit ?`,
       [limit, limit],
@@ -110,6 +125,7 @@ export class Gate {
       agentId: row.agent_id,
       companyId: row.company_id,
       companyCapped: row.capped,
+      retryIssueId: row.issue,
     }));
   }
 
@@ -122,11 +138,19 @@ export class Gate {
     const companies = capped.length > 0 ? await this.lock('companies', capped) : [];
     const open = candidates.filter((one) => !one.companyCapped || companies.includes(one.companyId));
     const agents = await this.lock('agents', unique(open.map((one) => one.agentId)));
-    const ids = open.filter((one) => agents.includes(one.agentId)).map((one) => one.id);
+    const retried = unique(open.flatMap((one) => one.retryIssueId ?? []));
+    const issues = retried.length > 0 ? await this.lock('issues', retried) : [];
+    const isHeld = (one: Candidate) =>
+      agents.includes(one.agentId) && (one.retryIssueId === null || issues.includes(one.retryIssueId));
+    const ids = open.filter(isHeld).map((one) => one.id);
     if (ids.length === 0) return [];
     // A statement of its own: only a snapshot taken after the locks sees what their last holders did.
     const rows = await this.em.execute<GatedRun[]>(
-      `select r.id, r.company_id, r.agent_id, r.issue_id, r.wakeup_request_id, r.context_snapshot,
+      `select r.id, r.company_id, r.agent_id, r.issue_id, r.status, r.wakeup_request_id, r.context_snapshot,
+         i.deleted_at is not null or i.status in ('done', 'cancelled') as issue_closed,
+         i.assignee_agent_id is distinct from r.agent_id and r.invocation_source = 'assignment' as is_reassigned,
+         exists (select 1 from heartbeat_runs o where o.issue_id = r.issue_id and o.status in ('queued', 'running')
+           and o.id <> r.id) as issue_busy,
          a.status as agent_status, a.deleted_at is not null as agent_deleted, a.max_concurrent_runs as agent_cap,
          (select count(*)::integer from heartbeat_runs b where b.agent_id = a.id and b.status = 'running') as agent_running,
          a.adapter_type, a.adapter_config, c.status as company_status, c.max_concurrent_runs as company_cap,
@@ -152,7 +176,7 @@ export class Gate {
   }
 
   /** Locks rows in id order, passing over those that somebody else holds. */
-  private async lock(table: 'companies' | 'agents', ids: string[]): Promise<string[]> {
+  private async lock(table: 'companies' | 'agents' | 'issues', ids: string[]): Promise<string[]> {
     const rows = await this.em.execute<{ id: string }[]>(
       `select id from ${table} where id = any(?::uuid[]) order by id for no key update skip locked`,
       [`{${ids.join(',')}}`],

@@ -1,4 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import type { RunStatus } from './heartbeat-run.entity.js';
 import { createdAtColumn, idColumn } from '../database/columns.js';
 
 export type RunEventType = 'lifecycle' | 'heartbeat.run.status' | 'adapter.invoke' | 'heartbeat.run.log' | 'error';
@@ -27,7 +28,7 @@ export class HeartbeatRunEvent extends HeartbeatRunEventSchema.class {}
 HeartbeatRunEventSchema.setClass(HeartbeatRunEvent);
 
 /** What a run's story says when the run is in a new state. */
-export const statusEvent = (run: { id: string; companyId: string; agentId: string }, status: 'queued' | 'running') => ({
+export const statusEvent = (run: { id: string; companyId: string; agentId: string }, status: RunStatus) => ({
   companyId: run.companyId,
   runId: run.id,
   agentId: run.agentId,

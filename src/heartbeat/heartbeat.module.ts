@@ -7,6 +7,15 @@ import { LeasesModule } from '../leases/leases.module.js';
 import { AdapterRegistry } from './adapters/adapter-registry.js';
 import { HttpAdapter } from './adapters/http-adapter.js';
 import { ProcessAdapter } from './adapters/process-adapter.js';
+import { AgentHealth } from './agent-health.js';
+import { AgentStops } from './agent-stops.js';
+import { CommentPolicy } from './comment-policy.js';
+import { IssueWakes } from './issue-wakes.js';
+import { Promotions } from './promotions.js';
+import { Retries } from './retries.js';
+import { SkippedWakes } from './skipped-wakes.js';
+import { TerminalTransitions } from './terminal-transitions.js';
+import { Timers } from './timers.js';
 import { CancelService } from './cancel.service.js';
 import { ClaimRuns } from './claim-runs.js';
 import { CleanUp } from './clean-up.js';
@@ -40,27 +49,40 @@ import { RunsController } from './runs.controller.js';
 import { RunsService } from './runs.service.js';
 import { Successors } from './successors.js';
 import { WakeController } from './wake.controller.js';
+import { WakePayloads } from './wake-payloads.js';
 import { WakeService } from './wake.service.js';
 
-const WAKE = [WakeService, QueueRun, CancelService, Successors];
+const WAKE = [WakeService, SkippedWakes, QueueRun, IssueWakes, Timers, Promotions];
 const PROVISION = [ProvisionService, ClaimRuns, Gate, Placement];
 const EXECUTE = [
   EnvironmentLeaseInterceptor,
   ExecutionServer,
   ExecuteRun,
   InvocationRecorder,
+  WakePayloads,
   CleanUp,
   AdapterRegistry,
   ProcessAdapter,
   HttpAdapter,
 ];
-const END = [FinaliseService, EndRuns, ReadBack, ReapLeases, Reaper, ReleaseService];
+const END = [
+  FinaliseService,
+  EndRuns,
+  TerminalTransitions,
+  ReadBack,
+  ReapLeases,
+  Reaper,
+  ReleaseService,
+  CancelService,
+  AgentStops,
+];
+const FOLLOW_UP = [Successors, Retries, CommentPolicy, AgentHealth];
 const RUNNER = [Runner, RunnerIdentity, RunningRuns, Renewer, DispatchTriggers, RunTokenResolver];
 const READ = [RunsService, PlacementsService, RunLogs, RunLogStore, RunLogReader];
 
 @Module({
   imports: [CompaniesModule, AgentsModule, IssuesModule, EnvironmentsModule, LeasesModule],
   controllers: [HeartbeatExecutor, WakeController, RunsController, ReleaseController],
-  providers: [...WAKE, ...PROVISION, ...EXECUTE, ...END, ...RUNNER, ...READ],
+  providers: [...WAKE, ...PROVISION, ...EXECUTE, ...END, ...FOLLOW_UP, ...RUNNER, ...READ],
 })
 export class HeartbeatModule {}

@@ -20,8 +20,14 @@ export type Verdict =
   | { readonly kind: 'start'; readonly run: GatedRun; readonly environment: ChosenEnvironment }
   /** Not now; the next dispatch pass looks again. */
   | { readonly kind: 'wait'; readonly run: GatedRun }
-  /** Never: the run is failed without having had a lease. */
-  | { readonly kind: 'never'; readonly run: GatedRun; readonly code: string; readonly message: string };
+  /** Never: the run ends without having had a lease. */
+  | {
+      readonly kind: 'never';
+      readonly run: GatedRun;
+      readonly status: 'failed' | 'cancelled';
+      readonly code: string;
+      readonly message: string;
+    };
 
 /** Decides where held runs go and whether they may start. Nothing falls through to a place that nobody chose. */
 @Injectable()
@@ -33,14 +39,14 @@ export class Placement {
 
   /** Judges runs in their order; each one that may start uses up its agent's, company's and workspace's room. */
   async judge(runs: GatedRun[]): Promise<Verdict[]> {
-    const chosen = await this.choose(runs.filter((run) => !gone(run)));
+    const chosen = await this.choose(runs.filter((run) => !gone(run) && !pointless(run)));
     const room = new Room();
     return runs.map((run) => {
       const environment = chosen.get(run.id)!;
-      const never = gone(run) ?? unusable(run, environment);
+      const never = gone(run) ?? pointless(run) ?? unusable(run, environment);
       if (never) return { kind: 'never', run, ...never };
       // The agent may have been paused since it was a candidate; its row is held now.
-      const open = environment.status === 'active' && !ASLEEP.has(run.agent_status);
+      const open = environment.status === 'active' && !run.issue_busy && !ASLEEP.has(run.agent_status);
       return open && room.take(run) ? { kind: 'start', run, environment } : { kind: 'wait', run };
     });
   }
@@ -86,30 +92,54 @@ class Room {
 const ASLEEP: ReadonlySet<string> = new Set(['paused', 'pending_approval']);
 
 interface Never {
+  status: 'failed' | 'cancelled';
   code: string;
   message: string;
 }
 
 function gone(run: GatedRun): Never | null {
   if (run.company_status === 'archived') {
-    return { code: 'company_archived', message: 'The company was archived before the run could start' };
+    return {
+      status: 'failed',
+      code: 'company_archived',
+      message: 'The company was archived before the run could start',
+    };
   }
   if (run.agent_deleted || run.agent_status === 'terminated') {
-    return { code: 'agent_terminated', message: 'The agent was terminated before the run could start' };
+    return {
+      status: 'failed',
+      code: 'agent_terminated',
+      message: 'The agent was terminated before the run could start',
+    };
+  }
+  return null;
+}
+
+/** A retry was wanted when its run ended; by the time that it is due the issue may have moved on. */
+function pointless(run: GatedRun): Never | null {
+  if (run.status !== 'scheduled_retry' || !run.issue_id) return null;
+  if (run.issue_closed) return { status: 'cancelled', code: 'issue_closed', message: 'The issue was closed meanwhile' };
+  if (run.is_reassigned) {
+    return { status: 'cancelled', code: 'issue_reassigned', message: 'The issue was given to somebody else meanwhile' };
   }
   return null;
 }
 
 function unusable(run: GatedRun, environment: ChosenEnvironment): Never | null {
   const name = `The environment "${environment.name}"`;
-  if (environment.deleted) return { code: 'environment_deleted', message: `${name} was deleted` };
-  if (environment.status === 'archived') return { code: 'environment_archived', message: `${name} is archived` };
+  if (environment.deleted) return { status: 'failed', code: 'environment_deleted', message: `${name} was deleted` };
+  if (environment.status === 'archived')
+    return { status: 'failed', code: 'environment_archived', message: `${name} is archived` };
   if (run.workspace_status === 'archived') {
-    return { code: 'workspace_archived', message: `The workspace "${run.workspace_name}" is archived` };
+    return {
+      status: 'failed',
+      code: 'workspace_archived',
+      message: `The workspace "${run.workspace_name}" is archived`,
+    };
   }
   if (run.workspace_environment_id && run.workspace_environment_id !== environment.id) {
     const message = `${name} was chosen, but the issue's workspace belongs to another environment`;
-    return { code: 'workspace_elsewhere', message };
+    return { status: 'failed', code: 'workspace_elsewhere', message };
   }
   return null;
 }

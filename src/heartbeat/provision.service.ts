@@ -10,6 +10,7 @@ import { ClaimRuns } from './claim-runs.js';
 import type { ClaimedRun } from './claimed-run.js';
 import { EndRuns } from './end-runs.js';
 import { Gate, type Candidate } from './gate.js';
+import { Promotions } from './promotions.js';
 import { ReadBack } from './read-back.js';
 import { RunnerIdentity } from './runner-identity.js';
 
@@ -31,6 +32,7 @@ export class ProvisionService {
     private readonly gate: Gate,
     private readonly claims: ClaimRuns,
     private readonly endRuns: EndRuns,
+    private readonly promotions: Promotions,
     private readonly readBack: ReadBack,
     private readonly identity: RunnerIdentity,
   ) {}
@@ -44,6 +46,8 @@ export class ProvisionService {
     return runInScope({ actor: systemActor(`runner:${this.identity.id}`), requestId: null }, async () => {
       const claimed: ClaimedRun[] = [];
       try {
+        // Whoever freed an issue may have died before it let on what waits there.
+        await this.promotions.sweep();
         await this.fill(slots, claimed);
       } catch (error) {
         // What is running already has to be executed, whatever went wrong after it.
@@ -77,7 +81,7 @@ export class ProvisionService {
         claimed.push(...(await this.readBack.claimed(sent, error)));
         return;
       }
-      if (candidates.length === 1) return this.setBack(candidates[0]!, error);
+      if (candidates.length === 1) return this.setBack(candidates[0], error);
       if (!isRefusedByDatabase(error)) this.logger.error({ err: error }, 'A claim failed; each run is tried alone');
     }
     for (const candidate of candidates) {
@@ -96,7 +100,7 @@ export class ProvisionService {
     this.logger.error({ err: error, runId: candidate.id }, 'A run could not be started');
     const message = `It could not be started: ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`;
     await inTransaction(this.em, async () => {
-      await this.endRuns.lockIssuesOf([candidate.id]);
+      await this.endRuns.lockOwnersOf([candidate.id]);
       const [run] = await this.em.execute<{ claim_errors: number }[]>(
         `update heartbeat_runs set claim_errors = claim_errors + 1, updated_at = now(),
            due_at = clock_timestamp() + make_interval(secs => power(2, claim_errors)),
@@ -105,7 +109,7 @@ export class ProvisionService {
         [message, candidate.id],
       );
       if (run && run.claim_errors >= MAX_CLAIM_ERRORS) {
-        await this.endRuns.refuse([{ runId: candidate.id, code: 'claim_failed', message }]);
+        await this.endRuns.endWaiting([{ runId: candidate.id, status: 'failed', code: 'claim_failed', message }]);
       }
     });
   }

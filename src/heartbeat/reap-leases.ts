@@ -60,7 +60,7 @@ export class ReapLeases {
     } catch (error) {
       if (isConnectionLost(error)) throw error;
       if (page.length === 1) {
-        this.logger.error({ err: error, leaseId: page[0]!.id }, 'An expired lease could not be ended');
+        this.logger.error({ err: error, leaseId: page[0].id }, 'An expired lease could not be ended');
         return [];
       }
       const ended: string[] = [];
@@ -69,7 +69,7 @@ export class ReapLeases {
     }
   }
 
-  /** Locks in the house order (issue, run, lease) and looks again: what was renewed or ended meanwhile is left alone. */
+  /** Locks in the house order (agent, issue, run, lease) and looks again: what was renewed or ended meanwhile is left alone. */
   private end(page: Expired[]): Promise<string[]> {
     return inTransaction(this.em, async () => {
       const over = await this.lock(page);
@@ -93,7 +93,7 @@ export class ReapLeases {
 
   private async lock(page: Expired[]): Promise<Expired[]> {
     const runIds = page.flatMap(({ heartbeat_run_id: id }) => (id ? [id] : []));
-    if (runIds.length > 0) await this.runs.lockIssuesOf(runIds);
+    if (runIds.length > 0) await this.runs.lockOwnersOf(runIds);
     const held = await this.em.execute<{ id: string }[]>(
       `select id from heartbeat_runs where id = any(?::uuid[]) order by id for no key update skip locked`,
       [`{${runIds.join(',')}}`],

@@ -57,7 +57,7 @@ export class ReleaseService {
   private async revoke(runId: string, leaseId: string, reason: string | null): Promise<void> {
     const error = reason ?? 'An operator released the lease';
     await inTransaction(this.em, async () => {
-      await this.endRuns.lockIssuesOf([runId]);
+      await this.endRuns.lockOwnersOf([runId]);
       const outcome = { ...failedOutcome('lease_revoked', error), status: 'cancelled' as const };
       await this.endRuns.endRunning([{ runId, leaseId, fencingToken: null, outcome }]);
     });

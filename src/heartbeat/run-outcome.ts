@@ -14,6 +14,8 @@ export interface RunOutcome {
   readonly usageJson: Record<string, unknown> | null;
   readonly stdoutExcerpt: string | null;
   readonly stderrExcerpt: string | null;
+  /** With `transient_upstream`: no retry before this time, ISO 8601. */
+  readonly retryNotBefore: string | null;
 }
 
 /** An outcome with nothing but its reason. */
@@ -28,6 +30,7 @@ const EMPTY = {
   usageJson: null,
   stdoutExcerpt: null,
   stderrExcerpt: null,
+  retryNotBefore: null,
 } as const;
 
 /** How a run's lease ends, by how the run ended. */

@@ -81,7 +81,7 @@ export class RunQueryDto extends CursorQueryDto {
 
   /** Whether rows carry the large fields too: `contextSnapshot`, `resultJson`, excerpts. */
   @IfGiven()
-  @Transform(({ value }) => (value === 'true' ? true : value === 'false' ? false : value))
+  @Transform(({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value))
   @IsBoolean()
   full?: boolean;
 }

@@ -6,7 +6,7 @@ import { DatabaseNotifications } from '../database/notifications.js';
 import { ExecutionServer } from './execution.server.js';
 import { Nudge } from './nudge.js';
 import { Renewer } from './renewer.js';
-import { RunningRuns } from './running-runs.js';
+import { RunningRuns, type StopReason } from './running-runs.js';
 
 /** A notification that was lost is made up for by looking after this time, in milliseconds. */
 const POLL_MS = 1000;
@@ -82,26 +82,33 @@ export class Runner implements BeforeApplicationShutdown {
     }
   }
 
-  /** Renews leases and looks for cancel wishes, until the last run is recorded. */
+  /** Renews leases and looks for what has to stop, until the last run is recorded. */
   private async watch(): Promise<void> {
     while (!this.stopping || this.running.size > 0) {
       const seen = this.stops.count;
       if (this.stopping) for (const { id } of this.running.all()) this.running.stop(id, 'runner_shutdown');
       await this.renewer.tick();
-      await this.stopCancelled().catch((error: unknown) => {
-        this.logger.warn({ err: error }, 'Cancel wishes could not be read; trying again');
+      await this.stopWhatHasTo().catch((error: unknown) => {
+        this.logger.warn({ err: error }, 'Cancel wishes and time limits could not be read; trying again');
       });
       await this.stops.since(seen, this.stopping ? STOP_POLL_MS : POLL_MS);
     }
   }
 
-  private async stopCancelled(): Promise<void> {
+  /** Cancel wishes and time limits live in the database, and its clock decides. */
+  private async stopWhatHasTo(): Promise<void> {
     const ids = this.running.all().map(({ id }) => id);
     if (ids.length === 0) return;
-    const rows = await this.em.execute<{ id: string }[]>(
-      `select id from heartbeat_runs where id = any(?::uuid[]) and cancel_requested_at is not null`,
+    const rows = await this.em.execute<{ id: string; reason: StopReason }[]>(
+      `select * from (
+         select id, case when cancel_requested_at is not null then 'cancelled'
+           when deadline_at <= clock_timestamp() then 'timed_out'
+           when greatest(started_at, last_output_at) + make_interval(secs => idle_timeout_sec) <= clock_timestamp()
+             then 'idle_timed_out' end as reason
+         from heartbeat_runs where id = any(?::uuid[]) and status = 'running') r
+       where reason is not null`,
       [`{${ids.join(',')}}`],
     );
-    for (const { id } of rows) this.running.stop(id, 'cancelled');
+    for (const { id, reason } of rows) this.running.stop(id, reason);
   }
 }

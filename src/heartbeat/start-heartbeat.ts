@@ -4,6 +4,7 @@ import { BerthConfig } from '../config/config.js';
 import { ExecutionServer } from './execution.server.js';
 import { Reaper } from './reaper.js';
 import { Runner } from './runner.js';
+import { Timers } from './timers.js';
 
 /** Puts the execution handler behind its transport; before the application's microservices are started. */
 export function connectExecution(app: INestApplication): void {
@@ -13,5 +14,6 @@ export function connectExecution(app: INestApplication): void {
 /** Begins to recover what others left, and to execute runs if this process has that role; once it listens. */
 export function startHeartbeat(app: INestApplication): void {
   app.get(Reaper).start();
+  app.get(Timers).start();
   if (app.get(BerthConfig).roles.has('runner')) app.get(Runner).start();
 }

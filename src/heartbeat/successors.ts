@@ -1,135 +1,72 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
-import { newId } from '../database/id.js';
-import { DomainEvents } from '../events/domain-events.js';
+import { AgentHealth } from './agent-health.js';
+import { CommentPolicy } from './comment-policy.js';
 import type { EndedRun } from './ended-run.js';
-import { HeartbeatRunEvent, statusEvent } from './heartbeat-run-event.entity.js';
-import { HeartbeatRun } from './heartbeat-run.entity.js';
-import { HeartbeatRetryScheduled, HeartbeatSkipped } from './heartbeat.events.js';
-import { QueueRun } from './queue-run.js';
-import { commentIdsOf } from './wake-comments.js';
-import { WakeupRequest } from './wakeup-request.entity.js';
+import { Promotions } from './promotions.js';
+import { Retries, type Retry } from './retries.js';
+import { TerminalTransitions } from './terminal-transitions.js';
 
-/** How often a chain of runs is started again after its runner was lost. */
-const MAX_LOSS_RETRIES = 1;
-
-/** What follows from the end of runs, decided in the transaction that ends them: at most one successor each. */
+/**
+ * What follows from the end of runs, decided in the transaction that ends them: at most one successor each, and for
+ * each issue at most one thing that becomes live.
+ */
 @Injectable()
 export class Successors {
   constructor(
     private readonly em: EntityManager,
-    private readonly events: DomainEvents,
-    private readonly queue: QueueRun,
+    private readonly retries: Retries,
+    private readonly comments: CommentPolicy,
+    private readonly promotions: Promotions,
+    private readonly health: AgentHealth,
+    private readonly transitions: TerminalTransitions,
   ) {}
 
-  /** Queues the retries that ended runs have left, then wakes what waited for issues that are free now. */
   async settle(ended: EndedRun[]): Promise<void> {
-    const retried = await this.retry(ended.filter(isRetriedAfterLoss));
-    const freed = ended.filter((run) => run.issueId && !retried.has(run.id)).map((run) => run.issueId!);
-    if (freed.length > 0) await this.promote([...new Set(freed)]);
+    await this.health.follow(ended);
+    const wakeable = await this.wakeableAgents(ended);
+    for (const run of ended) {
+      const retry = await this.retryOf(run, wakeable.has(run.agentId));
+      if (retry) await this.retries.make(run, retry);
+      if (run.status === 'succeeded' && run.issueId) await this.supersede(run);
+    }
+    const freed = ended.flatMap((run) => (run.issueId ? [run.issueId] : []));
+    // The retries have to be seen by what looks for live runs.
+    if (freed.length > 0) await this.em.flush();
+    await this.promotions.promote([...new Set(freed)]);
   }
 
-  /** @returns the ids of the runs that got a retry. */
-  private async retry(lost: EndedRun[]): Promise<Set<string>> {
-    const wakeable = lost.length > 0 ? await this.wakeableAgents(lost.map((run) => run.agentId)) : new Set<string>();
-    const retried = lost.filter((run) => wakeable.has(run.agentId));
-    for (const run of retried) await this.retryOne(run);
-    return new Set(retried.map((run) => run.id));
+  /** A loss, a shutdown or a transient failure has its own retry; any other end is held to the comment policy. */
+  private async retryOf(run: EndedRun, wakeable: boolean): Promise<Retry | null> {
+    const retry = this.retries.after(run);
+    const excused = run.status === 'cancelled' || run.leaseId === null || this.retries.isExcused(run);
+    const verdict = excused ? 'not_applicable' : await this.comments.judge(run, wakeable);
+    if (run.issueId) {
+      await this.em.execute(`update heartbeat_runs set issue_comment_status = ? where id = ?`, [verdict, run.id]);
+    }
+    if (!wakeable || run.status === 'cancelled') return null;
+    return verdict === 'retry_queued' ? { reason: 'missing_issue_comment', notBefore: null } : retry;
   }
 
-  private async retryOne(run: EndedRun): Promise<void> {
-    const wake = this.em.create(WakeupRequest, {
-      id: newId(),
-      companyId: run.companyId,
-      agentId: run.agentId,
-      issueId: run.issueId,
-      source: run.invocationSource,
-      triggerDetail: 'system',
-      reason: run.errorCode,
-      status: 'queued',
-      requestedByActorType: 'system',
-      requestedByActorId: 'retry',
-    });
-    const { paperclipEnvironment: _, ...context } = run.contextSnapshot;
-    const retry = this.em.create(HeartbeatRun, {
-      id: newId(),
-      companyId: run.companyId,
-      agentId: run.agentId,
-      issueId: run.issueId,
-      wakeupRequestId: wake.id,
-      invocationSource: run.invocationSource,
-      triggerDetail: run.triggerDetail,
-      status: 'queued',
-      contextSnapshot: { ...context, retryOfRunId: run.id, retryReason: run.errorCode },
-      retryOfRunId: run.id,
-      scheduledRetryReason: run.errorCode,
-      processLossRetryCount: run.processLossRetryCount + (run.errorCode === 'process_lost' ? 1 : 0),
-    });
-    wake.becomeRun(retry.id);
-    this.em.create(HeartbeatRunEvent, statusEvent(retry, 'queued'));
-    await this.events.record(
-      new HeartbeatRetryScheduled(retry, { retryOfRunId: run.id, reason: run.errorCode, wakeupRequestId: wake.id }),
+  /** The agent has done the work: what it had scheduled to try again on that issue is not needed any more. */
+  private async supersede(run: EndedRun): Promise<void> {
+    const rows = await this.em.execute<{ id: string }[]>(
+      `select id from heartbeat_runs
+       where company_id = ? and issue_id = ? and agent_id = ? and status = 'scheduled_retry' for no key update`,
+      [run.companyId, run.issueId, run.agentId],
+    );
+    const message = 'A later run of the agent on this issue has succeeded';
+    await this.transitions.endWaiting(
+      rows.map(({ id: runId }) => ({ runId, status: 'cancelled', code: 'superseded', message })),
     );
   }
 
-  private async wakeableAgents(ids: string[]): Promise<Set<string>> {
+  private async wakeableAgents(ended: EndedRun[]): Promise<Set<string>> {
     const rows = await this.em.execute<{ id: string }[]>(
       `select a.id from agents a join companies c on c.id = a.company_id
-       where a.id = any(?::uuid[]) and a.status <> 'terminated' and c.status = 'active'`,
-      [`{${ids.join(',')}}`],
+       where a.id = any(?::uuid[]) and a.status not in ('terminated', 'paused') and c.status = 'active'`,
+      [`{${ended.map((run) => run.agentId).join(',')}}`],
     );
     return new Set(rows.map(({ id }) => id));
   }
-
-  /** For each issue the oldest wake that is still worth it becomes its run; pointless ones are ended with their reason. */
-  private async promote(issueIds: string[]): Promise<void> {
-    const waiting = await this.em.find(
-      WakeupRequest,
-      { issueId: { $in: issueIds }, status: 'deferred_issue_execution' },
-      { orderBy: { id: 'asc' } },
-    );
-    if (waiting.length === 0) return;
-    const refusals = await this.refusals(waiting);
-    const served = new Set<string>();
-    for (const wake of waiting) {
-      const reason = refusals.get(wake.id);
-      if (served.has(wake.issueId!)) continue;
-      if (reason) {
-        wake.skip(reason, new Date());
-        await this.events.record(new HeartbeatSkipped({ ...wake.ref(), reason }));
-      } else {
-        served.add(wake.issueId!);
-        await this.queue.queue(wake);
-      }
-    }
-  }
-
-  /** Why each of the wakes is pointless now; absent where it is not. */
-  private async refusals(waiting: WakeupRequest[]): Promise<Map<string, string>> {
-    const rows = await this.em.execute<
-      { id: string; agent: string; company: string; issue: string; deleted: boolean }[]
-    >(
-      `select w.id, a.status as agent, c.status as company, i.status as issue, i.deleted_at is not null as deleted
-       from agent_wakeup_requests w join agents a on a.id = w.agent_id join companies c on c.id = w.company_id
-       join issues i on i.id = w.issue_id where w.id = any(?::uuid[])`,
-      [`{${waiting.map(({ id }) => id).join(',')}}`],
-    );
-    const wakes = new Map(waiting.map((wake) => [wake.id, wake]));
-    return new Map(
-      rows.flatMap(({ id, agent, company, issue, deleted }) => {
-        const closed =
-          deleted || ((issue === 'done' || issue === 'cancelled') && commentIdsOf(wakes.get(id)!).length === 0);
-        if (company === 'archived') return [[id, 'company_archived']];
-        if (agent === 'paused' || agent === 'terminated') return [[id, `agent_${agent}`]];
-        return closed ? [[id, 'issue_closed']] : [];
-      }),
-    );
-  }
-}
-
-/** A run that ended through no fault of its own, and has not used up what a chain of runs may lose. */
-function isRetriedAfterLoss(run: EndedRun): boolean {
-  if (run.status !== 'failed') return false;
-  if (run.errorCode === 'runner_shutdown') return true;
-  return run.errorCode === 'process_lost' && run.processLossRetryCount < MAX_LOSS_RETRIES;
 }

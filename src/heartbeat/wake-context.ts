@@ -35,18 +35,6 @@ export function mergeWake(context: ContextSnapshot, wake: WakeupRequest): Contex
   };
 }
 
-/** What a run's process is told of its wake beyond single variables; null where there is nothing to tell. */
-export function wakePayload(context: ContextSnapshot): Record<string, unknown> | null {
-  const { payload, issueId, wakeCommentIds, wakeReasons } = context;
-  if (!payload && !issueId) return null;
-  return {
-    ...(payload as Record<string, unknown> | undefined),
-    ...(issueId ? { issueId } : {}),
-    ...(wakeCommentIds ? { wakeCommentIds } : {}),
-    ...(wakeReasons ? { wakeReasons } : {}),
-  };
-}
-
 function payloadOf(wake: WakeupRequest): { payload?: Record<string, unknown> } {
   const rest = Object.entries(wake.payload).filter(([name]) => !OWN_FIELDS.has(name));
   return rest.length > 0 ? { payload: Object.fromEntries(rest) } : {};

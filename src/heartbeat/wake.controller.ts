@@ -11,7 +11,8 @@ import { IdPipe } from '../http/id.pipe.js';
 import { Idempotent } from '../http/idempotent.decorator.js';
 import { RunResponse, WakeDto, WakeResponse } from './run.dto.js';
 import { RunsService } from './runs.service.js';
-import { WakeService, type WakeAnswer } from './wake.service.js';
+import { WakeService } from './wake.service.js';
+import type { WakeAnswer } from './wake.js';
 
 @ApiTags('Heartbeat')
 @ApiAcceptedResponse({ type: WakeResponse, description: 'The run with all its fields, or why there is none' })

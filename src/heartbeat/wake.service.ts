@@ -5,30 +5,14 @@ import { newId } from '../database/id.js';
 import { inTransaction } from '../database/transaction.js';
 import { DomainEvents } from '../events/domain-events.js';
 import { currentActor } from '../events/request-scope.js';
-import type { ContextSnapshot, InvocationSource, RunStatus, TriggerDetail } from './heartbeat-run.entity.js';
-import { HeartbeatCoalesced, HeartbeatDeferred, HeartbeatSkipped } from './heartbeat.events.js';
+import type { ContextSnapshot, RunStatus } from './heartbeat-run.entity.js';
+import { HeartbeatCoalesced, HeartbeatDeferred } from './heartbeat.events.js';
 import { QueueRun } from './queue-run.js';
+import { SkippedWakes } from './skipped-wakes.js';
 import { mergeWake } from './wake-context.js';
 import { AgentNotWakeableError, WakeIssueUnknownError, WakeOthersForbiddenError } from './wake-errors.js';
+import type { Wake, WakeAnswer } from './wake.js';
 import { WakeupRequest } from './wakeup-request.entity.js';
-
-/** A wish that an agent runs. */
-export interface Wake {
-  readonly agentId: string;
-  readonly source: InvocationSource;
-  readonly triggerDetail: TriggerDetail | null;
-  readonly reason: string | null;
-  /** `issueId` and `commentId` bind it to an issue. */
-  readonly payload: Record<string, unknown>;
-}
-
-/** What became of a wake. `runId` is the run it became, joined or waits for. */
-export interface WakeAnswer {
-  readonly wakeupRequestId: string;
-  readonly status: 'queued' | 'coalesced' | 'deferred_issue_execution' | 'skipped';
-  readonly reason: string | null;
-  readonly runId: string | null;
-}
 
 interface LockedAgent {
   id: string;
@@ -52,36 +36,66 @@ export class WakeService {
     private readonly em: EntityManager,
     private readonly events: DomainEvents,
     private readonly queue: QueueRun,
+    private readonly skips: SkippedWakes,
   ) {}
 
   /**
-   * Answers a wake in one transaction, under the locks of its agent and issue.
+   * Answers a wake that a caller asks for, in one transaction, under the locks of its agent and issue.
    * @throws NotFoundError, AgentNotWakeableError, WakeOthersForbiddenError, WakeIssueUnknownError
    */
   wake(wake: Wake): Promise<WakeAnswer> {
     return inTransaction(this.em, async () => {
       const agent = await this.lockAgent(wake.agentId);
-      const refusal = this.refusal(agent, wake);
-      const issueId = await this.lockIssue(agent.company_id, wake.payload.issueId);
-      const request = this.em.create(WakeupRequest, {
-        id: newId(),
-        companyId: agent.company_id,
-        agentId: agent.id,
-        issueId,
-        source: wake.source,
-        triggerDetail: wake.triggerDetail,
-        reason: wake.reason,
-        payload: wake.payload,
-        status: 'queued',
-        requestedByActorType: currentActor().type,
-        requestedByActorId: currentActor().id,
-      });
-      if (refusal) return this.skip(request, refusal);
-      const live = issueId ? await this.liveRunOfIssue(issueId) : await this.queuedRunOfAgent(agent.id, wake);
-      if (!live) return this.start(request);
-      if (live.agent_id === agent.id && live.status === 'queued') return this.coalesce(request, live);
-      return this.defer(request, live);
+      this.assertMayWake(agent);
+      return this.decide(agent, wake);
     });
+  }
+
+  /**
+   * Answers a wake that an event or a timer gives rise to, in that one's transaction. It never throws for a wake that
+   * does not suit: that is skipped with its reason. Agent and issue are locked already, in the order of the house.
+   */
+  async wakeForEvent(wake: Wake): Promise<WakeAnswer> {
+    return this.decide(await this.lockAgent(wake.agentId), wake);
+  }
+
+  private async decide(agent: LockedAgent, wake: Wake): Promise<WakeAnswer> {
+    const issueId = await this.lockIssue(agent.company_id, wake.payload.issueId);
+    const refusal = this.refusal(agent, wake);
+    if (refusal) return this.skips.skip(agent, wake, issueId, refusal);
+    const live = issueId ? await this.liveRunOfIssue(issueId) : await this.queuedRunOfAgent(agent.id, wake);
+    // The beats of a timer are not collected: the queued run stands for all of them.
+    if (live && wake.source === 'timer') return this.skips.skip(agent, wake, issueId, 'run_already_queued');
+    if (!live) return this.start(this.request(agent, wake, issueId));
+    const joins = live.agent_id === agent.id && live.status === 'queued';
+    return joins ? this.coalesce(this.request(agent, wake, issueId), live) : this.defer(agent, wake, issueId!, live);
+  }
+
+  private request(agent: LockedAgent, wake: Wake, issueId: string | null): WakeupRequest {
+    const actor = currentActor();
+    return this.em.create(WakeupRequest, {
+      id: newId(),
+      companyId: agent.company_id,
+      agentId: agent.id,
+      issueId,
+      source: wake.source,
+      triggerDetail: wake.triggerDetail,
+      reason: wake.reason,
+      payload: wake.payload,
+      status: 'queued',
+      requestedByActorType: actor.type,
+      requestedByActorId: actor.id,
+    });
+  }
+
+  /** Whether the caller may, and the agent ever can, be woken; a wish that only fails now is skipped instead. */
+  private assertMayWake(agent: LockedAgent): void {
+    const actor = currentActor();
+    if (actor.type === 'agent' && actor.companyId !== agent.company_id) throw new NotFoundError('Agent');
+    if (actor.type === 'agent' && actor.id !== agent.id) throw new WakeOthersForbiddenError();
+    const never = neverWakeable(agent);
+    if (never) throw new AgentNotWakeableError(never);
+    if (agent.status === 'paused' && actor.type === 'user') throw new AgentNotWakeableError('agent_paused');
   }
 
   private async lockAgent(agentId: string): Promise<LockedAgent> {
@@ -91,21 +105,15 @@ export class WakeService {
        where a.id = ? and a.deleted_at is null for no key update of a`,
       [agentId],
     );
-    const actor = currentActor();
-    if (!agent || (actor.type === 'agent' && actor.companyId !== agent.company_id)) throw new NotFoundError('Agent');
-    if (actor.type === 'agent' && actor.id !== agent.id) throw new WakeOthersForbiddenError();
+    if (!agent) throw new NotFoundError('Agent');
     return agent;
   }
 
   /** @returns why the wake is skipped, or null. */
   private refusal(agent: LockedAgent, wake: Wake): string | null {
-    if (agent.company_status === 'archived') throw new AgentNotWakeableError('company_archived');
-    if (agent.status === 'terminated') throw new AgentNotWakeableError('agent_terminated');
-    if (agent.status === 'pending_approval') throw new AgentNotWakeableError('agent_pending_approval');
-    if (agent.status === 'paused') {
-      if (currentActor().type === 'user') throw new AgentNotWakeableError('agent_paused');
-      return 'agent_paused';
-    }
+    const never = neverWakeable(agent);
+    if (never) return never;
+    if (agent.status === 'paused') return 'agent_paused';
     if (wake.source === 'timer' && agent.heartbeat?.enabled !== true) return 'timer_disabled';
     if (wake.source !== 'timer' && agent.heartbeat?.wakeOnDemand === false) return 'wake_on_demand_disabled';
     return null;
@@ -113,12 +121,13 @@ export class WakeService {
 
   private async lockIssue(companyId: string, issueId: unknown): Promise<string | null> {
     if (issueId === undefined || issueId === null) return null;
+    if (typeof issueId !== 'string') throw new WakeIssueUnknownError(JSON.stringify(issueId));
     const [issue] = await this.em.execute<{ id: string }[]>(
       `select id from issues where company_id = ? and (id::text = ? or identifier = ?) and deleted_at is null
        for no key update`,
-      [companyId, String(issueId), String(issueId)],
+      [companyId, issueId, issueId],
     );
-    if (!issue) throw new WakeIssueUnknownError(String(issueId));
+    if (!issue) throw new WakeIssueUnknownError(issueId);
     return issue.id;
   }
 
@@ -164,27 +173,21 @@ export class WakeService {
   }
 
   /** One row per agent and issue waits; later wakes merge into it. */
-  private async defer(request: WakeupRequest, run: QueuedOrRunning): Promise<WakeAnswer> {
-    const [waiting] = await this.em.find(WakeupRequest, {
-      agentId: request.agentId,
-      issueId: request.issueId,
-      status: 'deferred_issue_execution',
-    });
-    if (waiting) {
-      waiting.absorb(request);
-      request.coalesceInto(null, new Date());
-    } else {
-      request.defer();
-    }
-    const reason = 'issue_has_live_run';
-    await this.events.record(new HeartbeatDeferred({ ...(waiting ?? request).ref(), reason }));
+  private async defer(agent: LockedAgent, wake: Wake, issueId: string, run: QueuedOrRunning): Promise<WakeAnswer> {
     const status = 'deferred_issue_execution';
-    return { wakeupRequestId: (waiting ?? request).id, status, reason, runId: run.id };
+    const waiting = await this.em.findOne(WakeupRequest, { agentId: agent.id, issueId, status });
+    if (waiting) waiting.absorb(wake);
+    const request = waiting ?? this.request(agent, wake, issueId);
+    if (!waiting) request.defer();
+    const reason = 'issue_has_live_run';
+    await this.events.record(new HeartbeatDeferred({ ...request.ref(), reason }));
+    return { wakeupRequestId: request.id, status, reason, runId: run.id };
   }
+}
 
-  private async skip(request: WakeupRequest, reason: string): Promise<WakeAnswer> {
-    request.skip(reason, new Date());
-    await this.events.record(new HeartbeatSkipped({ ...request.ref(), reason }));
-    return { wakeupRequestId: request.id, status: 'skipped', reason, runId: null };
-  }
+/** @returns why the agent can never be woken as it and its company stand, or null. */
+function neverWakeable(agent: LockedAgent) {
+  if (agent.company_status === 'archived') return 'company_archived';
+  if (agent.status === 'terminated') return 'agent_terminated';
+  return agent.status === 'pending_approval' ? 'agent_pending_approval' : null;
 }

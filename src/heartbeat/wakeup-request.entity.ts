@@ -49,10 +49,10 @@ export class WakeupRequest extends WakeupRequestSchema.class {
     this.runId = runId;
   }
 
-  /** It joined a queued run, or with none the wake that waits already. */
-  coalesceInto(runId: string | null, at: Date): void {
+  /** It joined a queued run. */
+  coalesceInto(runId: string, at: Date): void {
     this.status = 'coalesced';
-    this.statusReason = runId ? 'run_already_queued' : 'merged_into_deferred_wake';
+    this.statusReason = 'run_already_queued';
     this.runId = runId;
     this.finishedAt = at;
   }
@@ -66,9 +66,9 @@ export class WakeupRequest extends WakeupRequestSchema.class {
   }
 
   /** Takes in a later wake for the same agent and issue: comments in order, reasons beside its own. */
-  absorb(later: WakeupRequest): void {
+  absorb(later: { payload: Record<string, unknown>; reason: string | null }): void {
     const ids = mergeIds(commentIdsOf(this), commentIdsOf(later));
-    const reasons = mergeIds(this.reasons(), later.reasons());
+    const reasons = mergeIds(this.reasons(), later.reason ? [later.reason] : []);
     this.coalescedCount += 1;
     this.payload = {
       ...later.payload,
@@ -78,8 +78,9 @@ export class WakeupRequest extends WakeupRequestSchema.class {
     };
   }
 
-  skip(reason: string, at: Date): void {
-    this.status = 'skipped';
+  /** It became pointless while it waited. */
+  cancel(reason: string, at: Date): void {
+    this.status = 'cancelled';
     this.statusReason = reason;
     this.finishedAt = at;
   }

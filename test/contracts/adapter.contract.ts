@@ -13,9 +13,7 @@ export interface AdapterUnderTest {
   adapter: Adapter;
   succeeds: Config;
   fails: { config: Config; errorCode: string };
-  /** Would last for minutes, and has a time limit of at most a second. */
-  timesOut: Config;
-  /** Would last for minutes, and has no such limit. */
+  /** Would last for minutes. */
   lasts: Config;
   /** Each with the field of `adapterConfig` that is wrong. */
   refused: { config: Config; field: string }[];
@@ -35,6 +33,7 @@ export function adapterContext(config: Config, changes: Partial<AdapterContext> 
     contextSnapshot: { wakeReason: 'to test' },
     env: { PATH: process.env.PATH ?? '', PAPERCLIP_RUN_ID: 'run-1' },
     signal: new AbortController().signal,
+    stdoutEnd: () => logged.join('') || null,
     invoked: (details) => void invoked.push(details),
     execute: (command) => driver.execute({ providerLeaseId: null, cwd: scratch }, { ...command, onOutput: log }),
     log,
@@ -66,12 +65,14 @@ export function adapterContract(name: string, make: () => AdapterUnderTest): voi
       expect(await execute(config)).toMatchObject({ outcome: 'failed', error: expect.stringMatching(/\w/), errorCode });
     });
 
-    it('ends what takes longer than its limit', async () => {
-      expect(await execute(make().timesOut)).toMatchObject({
-        outcome: 'timed_out',
-        error: expect.stringMatching(/\w/),
-        errorCode: 'timeout',
-      });
+    it('names a finite limit for every execution', () => {
+      const { adapter, succeeds, lasts } = make();
+      for (const config of [{}, succeeds, lasts]) {
+        const { timeoutSec, idleTimeoutSec } = adapter.limits(config);
+        expect(timeoutSec).toBeGreaterThan(0);
+        expect(timeoutSec).toBeLessThanOrEqual(86_410);
+        expect(idleTimeoutSec ?? 1).toBeGreaterThan(0);
+      }
     });
 
     it('returns promptly when the run shall end, and does not call it a time-out', async () => {

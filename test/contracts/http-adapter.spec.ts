@@ -48,8 +48,7 @@ afterAll(() => {
 adapterContract(HttpAdapter.name, () => ({
   adapter,
   succeeds: { url: `${base}/ok` },
-  fails: { config: { url: `${base}/busy` }, errorCode: 'http_503' },
-  timesOut: { url: `${base}/silent`, timeoutMs: 200 },
+  fails: { config: { url: `${base}/busy` }, errorCode: 'transient_upstream' },
   lasts: { url: `${base}/silent`, timeoutMs: 600_000 },
   refused: [
     { config: { url: 'file:///etc/passwd' }, field: 'url' },
@@ -111,6 +110,10 @@ describe(HttpAdapter.name, () => {
     expect(outcome).toBe('succeeded');
     expect(resultJson).toMatchObject({ bodyTruncated: true });
     expect((resultJson!.body as string).length).toBe(64 * 1024);
+  });
+
+  it('times out when nothing is answered', async () => {
+    expect(await execute('/silent', { timeoutMs: 200 })).toMatchObject({ outcome: 'timed_out', errorCode: 'timeout' });
   });
 
   it('times out in the middle of an answer', async () => {

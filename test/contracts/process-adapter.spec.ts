@@ -7,7 +7,6 @@ adapterContract(ProcessAdapter.name, () => ({
   adapter,
   succeeds: { command: 'sh', args: ['-c', 'echo done'] },
   fails: { config: { command: 'sh', args: ['-c', 'exit 3'] }, errorCode: 'adapter_failed' },
-  timesOut: { command: 'sleep', args: ['600'], timeoutSec: 1 },
   lasts: { command: 'sleep', args: ['600'] },
   refused: [
     { config: { command: '' }, field: 'command' },
@@ -27,7 +26,7 @@ describe(ProcessAdapter.name, () => {
       exitCode: 3,
       signal: null,
       error: 'Exited with code 3',
-      resultJson: { exitCode: 3, signal: null, timedOut: false },
+      resultJson: { exitCode: 3, signal: null },
     });
   });
 
@@ -40,9 +39,30 @@ describe(ProcessAdapter.name, () => {
     });
   });
 
-  it('is a time-out even if the program then ends well', async () => {
-    const args = ['-c', 'trap "exit 0" TERM; while :; do sleep 0.05; done'];
-    expect(await execute({ command: 'sh', args, timeoutSec: 1 })).toMatchObject({ outcome: 'timed_out', exitCode: 0 });
+  it('takes its limits from the config, with finite defaults', () => {
+    expect(adapter.limits({})).toEqual({ timeoutSec: 7200, idleTimeoutSec: 1800 });
+    expect(adapter.limits({ timeoutSec: 5, idleTimeoutSec: 0 })).toEqual({ timeoutSec: 5, idleTimeoutSec: null });
+  });
+
+  it('keeps what the program reports of itself on its last line', async () => {
+    const report = JSON.stringify({ type: 'result', result: 'The anchor holds.' });
+    expect(await execute({ command: 'sh', args: ['-c', `echo working; echo '${report}'`] })).toMatchObject({
+      outcome: 'succeeded',
+      resultJson: { result: 'The anchor holds.', exitCode: 0 },
+    });
+  });
+
+  it('fails for a reason that will pass when the program says so', async () => {
+    const report = JSON.stringify({
+      type: 'result',
+      error_code: 'transient_upstream',
+      retry_not_before: '2030-01-01T00:00:00Z',
+    });
+    expect(await execute({ command: 'sh', args: ['-c', `echo '${report}'; exit 1`] })).toMatchObject({
+      outcome: 'failed',
+      errorCode: 'transient_upstream',
+      retryNotBefore: '2030-01-01T00:00:00.000Z',
+    });
   });
 
   it('fails with what is missing when the program cannot be started', async () => {

@@ -21,7 +21,7 @@ describe('a heartbeat', () => {
     const { id } = await user.wake(await user.agent(companyId, script, { adapterConfig }));
     const run = await user.ended(id);
     const [lease] = await user.leases(id);
-    return { run, lease: lease! };
+    return { run, lease: lease };
   };
 
   it('runs a process in the leased Local environment and keeps what it wrote', async () => {
@@ -145,7 +145,7 @@ describe('a heartbeat', () => {
 
   it('fails a run whose Local is archived, without a lease and without having run', async () => {
     const environments = await user.api.get<{ id: string }[]>(`/companies/${companyId}/environments`);
-    await user.api.post(`/environments/${environments.body[0]!.id}/archive`);
+    await user.api.post(`/environments/${environments.body[0].id}/archive`);
     const { id } = await user.wake(await user.agent(companyId, 'true'));
     expect(await user.ended(id)).toMatchObject({
       status: 'failed',
@@ -195,7 +195,7 @@ describe('a heartbeat', () => {
     const script = `"${process.execPath}" -e "${ask}"; echo $PAPERCLIP_API_KEY`;
     const { run } = await runs(script);
     const [me, token] = (await user.log(run.id)).trim().split('\n');
-    expect(JSON.parse(me!)).toMatchObject({ id: run.agentId });
-    expect((await user.api.as(token!).get('/agents/me')).status).toBe(401);
+    expect(JSON.parse(me)).toMatchObject({ id: run.agentId });
+    expect((await user.api.as(token).get('/agents/me')).status).toBe(401);
   });
 });

@@ -1,6 +1,6 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { AdapterCatalog, UnknownAdapterError } from '../../agents/adapter-catalog.js';
-import type { Adapter } from './adapter.port.js';
+import type { Adapter, ExecutionLimits } from './adapter.port.js';
 import { HttpAdapter } from './http-adapter.js';
 import { ProcessAdapter } from './process-adapter.js';
 
@@ -20,6 +20,11 @@ export class AdapterRegistry implements OnModuleInit {
 
   onModuleInit(): void {
     for (const adapter of this.adapters.values()) this.catalog.register(adapter);
+  }
+
+  /** What a run of this adapter is held to; nothing where the adapter is not known, because that cannot execute. */
+  limitsOf(type: string, config: Record<string, unknown>): ExecutionLimits | null {
+    return this.adapters.get(type)?.limits(config) ?? null;
   }
 
   /** @throws UnknownAdapterError for an agent that an older or newer Berth has made. */

@@ -13,6 +13,8 @@ export interface AdapterContext {
   readonly env: Readonly<Record<string, string>>;
   /** Aborted when the run shall end: cancelled, lease lost, runner shutting down. */
   readonly signal: AbortSignal;
+  /** The end of what commands have written to stdout so far (64 KiB), or null. */
+  stdoutEnd(): string | null;
   /** Says what the adapter calls, as soon as it does, where that is not a command. Never a secret. */
   invoked(details: Record<string, unknown>): void;
   /** Runs a command in the leased place. Output goes to the run's log; adapters never spawn by themselves. */
@@ -32,6 +34,16 @@ export interface AdapterResult {
   readonly errorCode: string | null;
   readonly resultJson: Record<string, unknown> | null;
   readonly usageJson: Record<string, unknown> | null;
+  /** With the error code `transient_upstream`: no retry before this time, ISO 8601. */
+  readonly retryNotBefore?: string | null;
+}
+
+/** How long an execution may take. */
+export interface ExecutionLimits {
+  /** From its start, in seconds. */
+  readonly timeoutSec: number;
+  /** Without output, in seconds; null for as long as it takes. */
+  readonly idleTimeoutSec: number | null;
 }
 
 /** Knows *what*: how an agent of one type is executed. */
@@ -40,6 +52,9 @@ export interface Adapter {
 
   /** @throws InvalidInputError naming each field that is wrong. */
   validateConfig(config: Record<string, unknown>): void;
+
+  /** The limits that the run is held to by its runner; for a config that was validated. */
+  limits(config: Record<string, unknown>): ExecutionLimits;
 
   /** Runs to its end and says how it went. What it throws fails the run as `adapter_failed`. */
   execute(context: AdapterContext): Promise<AdapterResult>;

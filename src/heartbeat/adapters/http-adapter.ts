@@ -1,6 +1,6 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { Injectable } from '@nestjs/common';
-import type { Adapter, AdapterContext, AdapterResult } from './adapter.port.js';
+import type { Adapter, AdapterContext, AdapterResult, ExecutionLimits } from './adapter.port.js';
 import { ConfigCheck, isObject } from './config-check.js';
 import { exchange, type HttpAnswer } from './http-exchange.js';
 import { storableJson, storableText } from './storable-json.js';
@@ -19,6 +19,11 @@ const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 const OWN_HEADERS = ['connection', 'content-length', 'host', 'transfer-encoding', 'upgrade', 'expect'];
 const KEPT_HEADERS = ['content-type', 'content-length', 'location', 'retry-after', 'server', 'x-request-id'];
 const DEFAULT_TIMEOUT_MS = 30_000;
+const LIMIT_MARGIN_SEC = 10;
+/** Whatever a stranger asks for, a day is enough. */
+const MAX_RETRY_AFTER_MS = 86_400_000;
+/** Statuses that say: later. */
+const isTransient = (status: number) => status === 408 || status === 429 || status >= 500;
 
 /** Executes an agent that listens elsewhere: one request, whose answer is the result. */
 @Injectable()
@@ -38,6 +43,12 @@ export class HttpAdapter implements Adapter {
     check.require(payloadTemplate === undefined || isObject(payloadTemplate), 'payloadTemplate', 'must be an object');
     check.integer('timeoutMs', 1, 86_400_000);
     check.finish();
+  }
+
+  /** The answer is waited for to the millisecond here; the runner's own limit only stands behind that. */
+  limits(config: Record<string, unknown>): ExecutionLimits {
+    const { timeoutMs = DEFAULT_TIMEOUT_MS } = config as HttpConfig;
+    return { timeoutSec: Math.ceil(timeoutMs / 1000) + LIMIT_MARGIN_SEC, idleTimeoutSec: null };
   }
 
   async execute(context: AdapterContext): Promise<AdapterResult> {
@@ -96,13 +107,16 @@ function verdict(called: string, answer: HttpAnswer): AdapterResult {
     bodyTruncated: answer.truncated,
     ...(isJson ? storableJson(body) : {}),
   };
+  const result = 'json' in resultJson && isObject(resultJson.json) ? resultJson.json.result : undefined;
   if (answer.status >= 200 && answer.status < 300) {
     const ok = { outcome: 'succeeded', exitCode: null, signal: null, error: null, errorCode: null } as const;
-    return { ...ok, resultJson, usageJson: null };
+    return { ...ok, resultJson: { ...resultJson, ...(typeof result === 'string' ? { result } : {}) }, usageJson: null };
   }
   const location = answer.headers.location ? ` (to ${answer.headers.location}; redirects are not followed)` : '';
   const error = `${called} answered ${answer.status} ${answer.statusText}`.trimEnd() + location;
-  return { ...failed(`http_${answer.status}`, error), resultJson };
+  if (!isTransient(answer.status)) return { ...failed(`http_${answer.status}`, error), resultJson };
+  const retryNotBefore = retryTime(answer.headers['retry-after']);
+  return { ...failed('transient_upstream', error), resultJson, retryNotBefore };
 }
 
 const failed = (errorCode: string, error: string): AdapterResult => ({
@@ -114,6 +128,13 @@ const failed = (errorCode: string, error: string): AdapterResult => ({
   resultJson: null,
   usageJson: null,
 });
+
+/** `Retry-After` is a number of seconds or a date; @returns ISO 8601, or null. */
+function retryTime(header: string | undefined): string | null {
+  if (header === undefined) return null;
+  const time = /^\d+$/.test(header) ? Date.now() + Number(header) * 1000 : Date.parse(header);
+  return Number.isNaN(time) ? null : new Date(Math.min(time, Date.now() + MAX_RETRY_AFTER_MS)).toISOString();
+}
 
 /** A connection that was tried at several addresses fails with one error for each, and no message of its own. */
 function causeOf(error: unknown): string {

@@ -1,9 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { CommandNotStartedError } from '../../environments/drivers/driver-errors.js';
 import type { CommandResult } from '../../environments/drivers/environment-driver.port.js';
-import type { Adapter, AdapterContext, AdapterResult } from './adapter.port.js';
+import type { Adapter, AdapterContext, AdapterResult, ExecutionLimits } from './adapter.port.js';
 import { agentVariableProblems } from './agent-variables.js';
-import { ConfigCheck } from './config-check.js';
+import { ConfigCheck, isObject } from './config-check.js';
+import { storableJson } from './storable-json.js';
 
 interface ProcessConfig {
   /** An agent may be made before it is told what to run; its runs fail until it is. */
@@ -11,11 +12,14 @@ interface ProcessConfig {
   args?: string[];
   cwd?: string;
   timeoutSec?: number;
+  /** 0 for none. */
+  idleTimeoutSec?: number;
   graceSec?: number;
 }
 
-const FIELDS = ['command', 'args', 'cwd', 'env', 'timeoutSec', 'graceSec'];
+const FIELDS = ['command', 'args', 'cwd', 'env', 'timeoutSec', 'idleTimeoutSec', 'graceSec'];
 const DEFAULT_TIMEOUT_SEC = 7200;
+const DEFAULT_IDLE_TIMEOUT_SEC = 1800;
 const DEFAULT_GRACE_SEC = 15;
 
 /** Executes an agent as a program in the leased place. */
@@ -32,8 +36,14 @@ export class ProcessAdapter implements Adapter {
     check.require(args === undefined || fits, 'args', 'must be a list of strings without NUL characters');
     check.add(agentVariableProblems(config.env));
     check.integer('timeoutSec', 1, 86_400);
+    check.integer('idleTimeoutSec', 0, 86_400);
     check.integer('graceSec', 0, 300);
     check.finish();
+  }
+
+  limits(config: Record<string, unknown>): ExecutionLimits {
+    const { timeoutSec = DEFAULT_TIMEOUT_SEC, idleTimeoutSec = DEFAULT_IDLE_TIMEOUT_SEC } = config as ProcessConfig;
+    return { timeoutSec, idleTimeoutSec: idleTimeoutSec === 0 ? null : idleTimeoutSec };
   }
 
   async execute(context: AdapterContext): Promise<AdapterResult> {
@@ -41,9 +51,6 @@ export class ProcessAdapter implements Adapter {
     if (!config.command) {
       return notStarted('adapter_failed', "The agent's adapterConfig names no command to run");
     }
-    const timeoutSec = config.timeoutSec ?? DEFAULT_TIMEOUT_SEC;
-    const timeout = new AbortController();
-    const timer = setTimeout(() => timeout.abort(), timeoutSec * 1000);
     try {
       const ended = await context.execute({
         program: config.command,
@@ -51,29 +58,54 @@ export class ProcessAdapter implements Adapter {
         env: context.env,
         cwd: config.cwd ?? null,
         graceMs: (config.graceSec ?? DEFAULT_GRACE_SEC) * 1000,
-        signal: AbortSignal.any([context.signal, timeout.signal]),
+        signal: context.signal,
       });
-      return verdict(ended, timeout.signal.aborted ? timeoutSec : null);
+      return verdict(ended, lastResult(context.stdoutEnd()));
     } catch (error) {
       if (error instanceof CommandNotStartedError) return notStarted(error.code, error.message);
       throw error;
-    } finally {
-      clearTimeout(timer);
     }
   }
 }
 
-/** @param timedOutAfterSec the limit that ended the program, or null. */
-function verdict({ exitCode, signal }: CommandResult, timedOutAfterSec: number | null): AdapterResult {
-  const facts = { exitCode, signal, usageJson: null };
-  const resultJson = { exitCode, signal, timedOut: timedOutAfterSec !== null };
-  if (timedOutAfterSec !== null) {
-    const error = `Timed out after ${timedOutAfterSec} seconds`;
-    return { ...facts, resultJson, outcome: 'timed_out', error, errorCode: 'timeout' };
-  }
-  if (exitCode === 0) return { ...facts, resultJson, outcome: 'succeeded', error: null, errorCode: null };
+/** What the program says of itself: a result text, and whether it failed for a reason that will pass. */
+interface ReportedResult {
+  result?: string;
+  error_code?: string;
+  retry_not_before?: string;
+}
+
+/**
+ * The program's own report, if its last line on stdout is a JSON object with `"type": "result"`, as agents' command line
+ * tools print one.
+ */
+function lastResult(stdout: string | null): Record<string, unknown> & ReportedResult {
+  const line = stdout?.trimEnd().split('\n').at(-1) ?? '';
+  const { json } = line.startsWith('{') ? storableJson(line) : {};
+  if (!isObject(json) || json.type !== 'result') return {};
+  return json;
+}
+
+function verdict({ exitCode, signal }: CommandResult, report: ReportedResult): AdapterResult {
+  const resultJson = { ...report, exitCode, signal };
+  const facts = { exitCode, signal, resultJson, usageJson: null };
+  if (exitCode === 0) return { ...facts, outcome: 'succeeded', error: null, errorCode: null };
   const error = signal === null ? `Exited with code ${exitCode}` : `Ended by signal ${signal}`;
-  return { ...facts, resultJson, outcome: 'failed', error, errorCode: 'adapter_failed' };
+  const transient = report.error_code === 'transient_upstream';
+  const retryNotBefore = transient ? timeOf(report.retry_not_before) : null;
+  return {
+    ...facts,
+    outcome: 'failed',
+    error,
+    errorCode: transient ? report.error_code! : 'adapter_failed',
+    retryNotBefore,
+  };
+}
+
+/** @returns ISO 8601, or null for what is no time. */
+function timeOf(text: unknown): string | null {
+  const time = typeof text === 'string' ? new Date(text) : null;
+  return time && !Number.isNaN(time.getTime()) ? time.toISOString() : null;
 }
 
 const notStarted = (errorCode: string, error: string): AdapterResult => ({

@@ -59,6 +59,11 @@ export class RunLogWriter {
     return this.excerpts.stdout.toText();
   }
 
+  /** As much of the end of stdout as is kept, or null: its last line can be long. */
+  get stdoutEnd(): string | null {
+    return this.excerpts.stdout.toText(Infinity);
+  }
+
   get stderrExcerpt(): string | null {
     return this.excerpts.stderr.toText();
   }

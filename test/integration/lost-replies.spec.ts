@@ -44,7 +44,7 @@ describe('a commit whose reply is lost', () => {
     expect(run).toMatchObject({ status: 'succeeded', exitCode: 0, error: null });
     const leases = await user.leases(runId);
     expect(leases).toMatchObject([{ id: run.contextSnapshot.paperclipEnvironment!.leaseId, status: 'released' }]);
-    expect(await user.log(runId)).toBe(`${output.replace('LEASE', leases[0]!.id)}\n`);
+    expect(await user.log(runId)).toBe(`${output.replace('LEASE', leases[0].id)}\n`);
     expect(await user.actions(companyId, runId)).toEqual(WHOLE_LIFE);
     const wakes = `select status from agent_wakeup_requests where run_id = $1`;
     expect(await app.database.query(wakes, [runId])).toEqual([{ status: 'completed' }]);

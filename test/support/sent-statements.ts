@@ -26,15 +26,15 @@ export class SentStatements {
     if (this.rest.length < typeBytes + LENGTH_BYTES) return null;
     const end = typeBytes + this.rest.readUInt32BE(typeBytes);
     if (this.rest.length < end) return null;
-    const type = this.introduced ? String.fromCharCode(this.rest[0]!) : 'startup';
+    const type = this.introduced ? String.fromCharCode(this.rest[0]) : 'startup';
     const fields = this.rest
       .subarray(typeBytes + LENGTH_BYTES, end)
       .toString()
       .split('\0');
     this.introduced = true;
     this.rest = this.rest.subarray(end);
-    if (type === 'Q') return fields[0]!.trim().toLowerCase();
+    if (type === 'Q') return fields[0].trim().toLowerCase();
     // The first field of a prepared statement is its name.
-    return type === 'P' ? fields[1]!.trim().toLowerCase() : '';
+    return type === 'P' ? fields[1].trim().toLowerCase() : '';
   }
 }

@@ -74,7 +74,7 @@ export class IssueCommentsService {
   /** The same for a caller that holds the issue, its assignee, and whom of the mentioned agents there still is. */
   addLocked({ issue, agentIds }: LockedIssue, body: string, mentioned: readonly string[]): Promise<IssueComment> {
     const reachable = mentioned.filter((id) => agentIds.has(id));
-    return this.write(issue, authorOf(currentActor()), body, reachable);
+    return this.write(issue, authorOf(currentActor()), body, { mentionedAgentIds: reachable, isResult: false });
   }
 
   /** The agents of a company that a comment of the current actor would call by name. */
@@ -97,7 +97,10 @@ export class IssueCommentsService {
     const text = resultText(body, MAX_COMMENT_BYTES);
     if (text === null) return null;
     const issue = await this.em.findOneOrFail(Issue, { id: issueId, companyId }, { disableIdentityMap: true });
-    return this.write(issue, { authorType: 'agent', authorAgentId: agentId, createdByRunId: runId }, text, []);
+    return this.write(issue, { authorType: 'agent', authorAgentId: agentId, createdByRunId: runId }, text, {
+      mentionedAgentIds: [],
+      isResult: true,
+    });
   }
 
   /** Flushed before it is told, so that listeners can read it. */
@@ -105,12 +108,12 @@ export class IssueCommentsService {
     issue: IssueState,
     author: Author,
     body: string,
-    mentioned: readonly string[],
+    wakes: { mentionedAgentIds: readonly string[]; isResult: boolean },
   ): Promise<IssueComment> {
     const { id: issueId, companyId } = issue;
     const comment = this.em.create(IssueComment, { companyId, issueId, ...author, body });
     await this.em.flush();
-    await this.events.record(new IssueCommented(issue, comment, mentioned));
+    await this.events.record(new IssueCommented(issue, comment, wakes));
     return comment;
   }
 }

@@ -159,17 +159,24 @@ export class IssueCommented extends WakingIssueEvent {
   readonly commentId: string;
   override readonly agentId: string | null;
   override readonly runId: string | null;
+  readonly mentionedAgentIds: readonly string[];
+  readonly isResult: boolean;
 
-  /** @param mentionedAgentIds agents that it calls by name, in the order of their mention, its author left out. */
+  /**
+   * @param mentionedAgentIds agents that it calls by name, in the order of their mention, its author left out.
+   * @param isResult whether Berth left it as the result of a run that ended: it wakes nobody, and nobody is held for it.
+   */
   constructor(
     issue: IssueState,
     comment: CommentReference,
-    readonly mentionedAgentIds: readonly string[],
+    { mentionedAgentIds, isResult }: { mentionedAgentIds: readonly string[]; isResult: boolean },
   ) {
     super(issue);
     this.commentId = comment.id;
     this.agentId = comment.authorAgentId ?? null;
     this.runId = comment.createdByRunId ?? null;
+    this.mentionedAgentIds = mentionedAgentIds;
+    this.isResult = isResult;
   }
 
   /** The agent that wrote it, if an agent did. */

@@ -175,7 +175,9 @@ describe('what issues tell of those they may wake', () => {
     it('does not say that its author calls itself', async () => {
       const id = await makeIssue();
       await comment(id, 'I, @alice, ask @bob', byAlice);
-      expect(heardOf(IssueCommented)).toMatchObject([{ authorAgentId: alice, runId, mentionedAgentIds: [bob] }]);
+      expect(heardOf(IssueCommented)).toMatchObject([
+        { authorAgentId: alice, runId, mentionedAgentIds: [bob], isResult: false },
+      ]);
     });
 
     it('says so when the issue is closed, also by the change that it came with', async () => {
@@ -209,6 +211,18 @@ describe('what issues tell of those they may wake', () => {
       await held.commit();
       await said;
       expect(heardOf(IssueCommented)).toMatchObject([{ mentionedAgentIds: [] }]);
+    });
+
+    it.each(['paused', 'terminated', 'deleted'])('is said also on the issue of an agent that is %s', async (state) => {
+      const adapterConfig = { command: 'true' };
+      const body = { name: `A ${state} one`, adapterConfig };
+      const { id: owner } = (await operator.post<{ id: string }>(`/companies/${companyId}/agents`, body)).body;
+      const id = await makeIssue({ assigneeAgentId: owner, status: 'done' });
+      if (state === 'deleted') await operator.delete(`/agents/${owner}`);
+      else await operator.post(`/agents/${owner}/${state === 'paused' ? 'pause' : 'terminate'}`);
+      await comment(id, `@A ${state} one, are you there?`);
+      expect((await operator.patch(`/issues/${id}`, { status: 'todo', comment: 'Well?' })).status).toBe(200);
+      expect(heardOf(IssueCommented)).toMatchObject([{ assigneeAgentId: owner }, { assigneeAgentId: owner }]);
     });
 
     it('records whom it calls', async () => {
@@ -282,7 +296,7 @@ describe('what issues tell of those they may wake', () => {
         { authorType: 'agent', authorAgentId: alice, createdByRunId: runId, body: 'All clear, @bob' },
       ]);
       expect(heardOf(IssueCommented)).toMatchObject([
-        { authorAgentId: alice, runId, assigneeAgentId: alice, isOpen: true, mentionedAgentIds: [] },
+        { authorAgentId: alice, runId, assigneeAgentId: alice, isOpen: true, mentionedAgentIds: [], isResult: true },
       ]);
       expect(heard[0]?.heldAgents).toEqual([]);
     });

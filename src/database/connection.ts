@@ -1,6 +1,6 @@
 import type { Options } from '@mikro-orm/postgresql';
 import { Client } from 'pg';
-import { giveBackLostConnections } from './lost-connections.js';
+import { PooledClient } from './pooled-client.js';
 
 /** How long to wait for a connection, new or from the pool, before the database counts as out of reach. */
 const CONNECT_MS = 10_000;
@@ -19,12 +19,12 @@ export function connectionOptions(databaseUrl: string, application: string, pool
     driverOptions: {
       // The whole address, because a socket directory and TLS settings are said in its query.
       connectionString: databaseUrl,
+      Client: PooledClient,
       application_name: application,
       connectionTimeoutMillis: CONNECT_MS,
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
       keepAlive: true,
       keepAliveInitialDelayMillis: CONNECT_MS,
-      onPoolCreated: giveBackLostConnections,
     },
   };
 }

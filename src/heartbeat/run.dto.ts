@@ -1,11 +1,8 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { Transform, Type } from 'class-transformer';
-import { IsBoolean, IsIn, IsInt, IsObject, IsOptional, IsString, IsUUID, Max, MaxLength, Min } from 'class-validator';
+import { IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Max, MaxLength, Min } from 'class-validator';
 import { IfGiven } from '../http/if-given.js';
-import { IgnoresClientFields } from '../http/ignored-fields.js';
-import { MaxJsonBytes } from '../http/max-json-bytes.js';
 import { CursorQueryDto } from '../http/page-query.dto.js';
-import type { HeartbeatRunEvent } from './heartbeat-run-event.entity.js';
 import {
   INVOCATION_SOURCES,
   RUN_STATUSES,
@@ -18,45 +15,6 @@ import {
   type WaitingReason,
 } from './heartbeat-run.entity.js';
 import { MAX_RUNS } from './runs.service.js';
-
-@IgnoresClientFields('wake')
-export class WakeDto {
-  /** What wakes the agent. */
-  @IfGiven()
-  @IsIn(INVOCATION_SOURCES)
-  source?: InvocationSource;
-
-  @IfGiven()
-  @IsIn(TRIGGER_DETAILS)
-  triggerDetail?: TriggerDetail;
-
-  /** Why, in a word or a sentence; the agent's process reads it in `PAPERCLIP_WAKE_REASON`. */
-  @IsOptional()
-  @IsString()
-  @MaxLength(500)
-  reason?: string | null;
-
-  /**
-   * What the agent is told. `issueId` and `commentId` bind the wake to an issue; wakes without an issue but with the
-   * same `taskKey` join one queued run.
-   * @example { "issueId": "BER-12" }
-   */
-  @IsOptional()
-  @IsObject()
-  @MaxJsonBytes(65_536)
-  payload?: Record<string, unknown> | null;
-
-  /** Makes the wake safe to repeat, like the `Idempotency-Key` header. */
-  @IsOptional()
-  @IsString()
-  @MaxLength(200)
-  idempotencyKey?: string | null;
-
-  /** Told to the agent: it shall not go on where it stopped. */
-  @IfGiven()
-  @IsBoolean()
-  forceFreshSession?: boolean;
-}
 
 export class RunQueryDto extends CursorQueryDto {
   /** How many rows to answer at most. */
@@ -104,57 +62,12 @@ export class LiveRunQueryDto {
   minCount?: number;
 }
 
-export class RunEventQueryDto {
-  /** Only what came after this `seq`. */
-  @IfGiven()
-  @Type(() => Number)
-  @IsInt()
-  @Min(0)
-  afterSeq?: number;
-
-  @IfGiven()
-  @Type(() => Number)
-  @IsInt()
-  @Min(1)
-  @Max(1000)
-  limit?: number;
-}
-
-export class RunLogQueryDto {
-  /** Where to begin, in bytes of all that the run has written. */
-  @IfGiven()
-  @Type(() => Number)
-  @IsInt()
-  @Min(0)
-  @Max(Number.MAX_SAFE_INTEGER)
-  offset?: number;
-
-  /** About how much to answer; whole lines, at least one. */
-  @IfGiven()
-  @Type(() => Number)
-  @IsInt()
-  @Min(1)
-  @Max(1_048_576)
-  limitBytes?: number;
-}
-
 export class CancelRunDto {
   /** Why, for the record. */
   @IsOptional()
   @IsString()
   @MaxLength(500)
   reason?: string | null;
-}
-
-export class RunLogResponse {
-  runId: string;
-  /** Where the log is kept. */
-  store: string;
-  logRef: string;
-  /** One JSON object a line: `{ ts, stream: stdout|stderr|system, chunk }`. */
-  content: string;
-  /** Where to go on. */
-  nextOffset: number;
 }
 
 /** What every row of a list of runs says. */
@@ -253,71 +166,4 @@ export class RunResponse extends RunRowResponse {
       stderrExcerpt: run.stderrExcerpt ?? null,
     };
   }
-}
-
-/** What became of a wake, beside the run that it became, joined or waits for. */
-export class WakeResponse {
-  /** The run's id; absent when the wake was skipped. */
-  id?: string;
-  /** The run's status; `skipped` or `deferred_issue_execution` where the wake became no run. */
-  status: string;
-  /** Why it was skipped or deferred. */
-  reason?: string | null;
-  wakeupRequestId: string;
-  /** `queued`, `coalesced`, `deferred_issue_execution` or `skipped`. */
-  wakeStatus: string;
-}
-
-export class RunEventResponse {
-  id: string;
-  runId: string;
-  agentId: string;
-  companyId: string;
-  /** Rises within the run. */
-  seq: number;
-  eventType: string;
-  stream: string | null;
-  level: string;
-  message: string | null;
-  payload: Record<string, unknown> | null;
-  createdAt: Date;
-
-  static from(event: HeartbeatRunEvent): RunEventResponse {
-    return {
-      id: event.id,
-      runId: event.runId,
-      agentId: event.agentId,
-      companyId: event.companyId,
-      seq: event.seq,
-      eventType: event.eventType,
-      stream: event.stream ?? null,
-      level: event.level,
-      message: event.message ?? null,
-      payload: event.payload ?? null,
-      createdAt: event.createdAt,
-    };
-  }
-}
-
-/** An issue that a run worked on. */
-export class RunIssueResponse {
-  id: string;
-  issueId: string;
-  identifier: string;
-  title: string;
-  status: string;
-  priority: string;
-  runStatus: string;
-}
-
-/** Why a run is where it is, or why it is still waiting. */
-export class PlacementResponse {
-  runId: string;
-  status: string;
-  /** Where it runs or ran; null before it starts. */
-  environment: Record<string, unknown> | null;
-  leaseId: string | null;
-  /** Which reference decides: `issue`, `workspace`, `agent`, `company`, or `default` for `Local`. */
-  decidedBy: string;
-  waitingReason: WaitingReason | null;
 }

@@ -8,19 +8,10 @@ import { LeasesService } from '../leases/leases.service.js';
 import { CancelService } from './cancel.service.js';
 import { RunLogReader } from './logs/run-log-reader.js';
 import { PlacementsService } from './placements.service.js';
-import {
-  CancelRunDto,
-  LiveRunQueryDto,
-  PlacementResponse,
-  RunEventQueryDto,
-  RunEventResponse,
-  RunIssueResponse,
-  RunLogQueryDto,
-  RunLogResponse,
-  RunQueryDto,
-  RunResponse,
-  RunRowResponse,
-} from './run.dto.js';
+import { PlacementResponse, RunIssueResponse } from './placement.dto.js';
+import { RunEventQueryDto, RunEventResponse } from './run-event.dto.js';
+import { RunLogQueryDto, RunLogResponse } from './run-log.dto.js';
+import { CancelRunDto, LiveRunQueryDto, RunQueryDto, RunResponse, RunRowResponse } from './run.dto.js';
 import { RunsService } from './runs.service.js';
 
 const LOG_BYTES = 262_144;

@@ -9,9 +9,10 @@ import {
 import { EntityManager } from '@mikro-orm/postgresql';
 import { IdPipe } from '../http/id.pipe.js';
 import { Idempotent } from '../http/idempotent.decorator.js';
-import { RunResponse, WakeDto, WakeResponse } from './run.dto.js';
+import { RunResponse } from './run.dto.js';
 import { RunsService } from './runs.service.js';
 import { WakeService } from './wake.service.js';
+import { WakeDto, WakeResponse } from './wake.dto.js';
 import type { WakeAnswer } from './wake.js';
 
 @ApiTags('Heartbeat')

@@ -1,3 +1,4 @@
+import { ApiProperty } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import { IsInt, IsOptional, IsString, Max, MaxLength, Min } from 'class-validator';
 import { MAX_PAGE } from '../database/page.js';
@@ -19,5 +20,6 @@ export class PageQueryDto extends CursorQueryDto {
   @IsInt()
   @Min(1)
   @Max(MAX_PAGE)
+  @ApiProperty({ required: false, maximum: MAX_PAGE })
   limit: number = MAX_PAGE;
 }

@@ -8,7 +8,7 @@ describe('heartbeat run', () => {
   beforeAll(async () => void (harbour = await Harbour.open()));
   afterAll(() => harbour.close());
 
-  const agent = (script: string, fields: { adapterConfig?: object } = {}) =>
+  const agent = (script: string, fields: { adapterConfig?: object; runtimeConfig?: object } = {}) =>
     harbour.user.agent(harbour.company, script, fields);
   const liveRuns = (agentId: string) =>
     eventually(
@@ -85,6 +85,21 @@ describe('heartbeat run', () => {
     expect(stdout).toMatch(/CLI timed out after 1500ms/);
     const [run] = await liveRuns(agentId);
     expect(await harbour.user.ended(run.id)).toMatchObject({ status: 'succeeded' });
+  });
+
+  it('shows one run to two who wake a busy agent', async () => {
+    const runtimeConfig = { heartbeat: { maxConcurrentRuns: 1 } };
+    const script = '[ "$PAPERCLIP_WAKE_REASON" = first ] && exec sleep 8; echo here; sleep 1';
+    const agentId = await agent(script, { runtimeConfig });
+    await harbour.user.reached((await harbour.user.wake(agentId, { reason: 'first' })).id, ['running']);
+    const watch = () => harbour.client.run(`heartbeat run --agent-id ${agentId}`);
+    const both = await Promise.all([watch(), watch()]);
+    for (const { exitCode, stdout } of both) {
+      expect(exitCode).toBe(0);
+      expect(stdout).toMatch(/^here$/m);
+    }
+    const [one, other] = both.map(({ stdout }) => /heartbeat run (\S+)/.exec(stdout)?.[1]);
+    expect(one).toBe(other);
   });
 
   it('says that a wake was skipped', async () => {

@@ -1,3 +1,4 @@
+import { ForbiddenError } from '../auth/auth-errors.js';
 import { DomainError } from '../errors/domain-error.js';
 
 /** A reference to an agent that the company does not have. */
@@ -46,5 +47,27 @@ export class IssueChangingError extends DomainError {
 
   constructor(issueId: string) {
     super('This issue is being given from one agent to another again and again: try once more', { issueId });
+  }
+}
+
+/** The issue is another agent's, or not in a status that the caller expects. Details say how it is. */
+export class IssueHeldError extends DomainError {
+  readonly kind = 'conflict';
+  readonly code = 'issue_held';
+
+  constructor({ id, status, assigneeAgentId }: { id: string; status: string; assigneeAgentId?: string | null }) {
+    super(
+      assigneeAgentId
+        ? `This issue is ${status}, and an agent has it`
+        : `This issue is ${status}, which is not what you expect`,
+      { issueId: id, status, assigneeAgentId: assigneeAgentId ?? null },
+    );
+  }
+}
+
+/** An agent takes up issues for itself only. */
+export class CheckoutForOthersError extends ForbiddenError {
+  constructor() {
+    super('An agent can check out an issue for itself only', 'checkout_for_others');
   }
 }

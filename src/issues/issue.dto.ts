@@ -1,5 +1,16 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsByteLength, IsIn, IsOptional, IsString, IsUUID, Length, Matches } from 'class-validator';
+import {
+  ArrayMaxSize,
+  ArrayNotEmpty,
+  IsArray,
+  IsByteLength,
+  IsIn,
+  IsOptional,
+  IsString,
+  IsUUID,
+  Length,
+  Matches,
+} from 'class-validator';
 import { IfGiven } from '../http/if-given.js';
 import { IgnoresClientFields } from '../http/ignored-fields.js';
 import { PageQueryDto } from '../http/page-query.dto.js';
@@ -97,6 +108,22 @@ export class UpdateIssueDto {
   @IsString()
   @IsByteLength(1, MAX_COMMENT_BYTES)
   comment?: string;
+}
+
+@IgnoresClientFields('issue')
+export class CheckoutIssueDto {
+  /** The agent that takes it up; an agent can name itself only. */
+  @IsUUID()
+  agentId: string;
+
+  /** Refused when the issue is in none of these statuses; `todo`, `backlog` or `blocked` unless given. */
+  @IfGiven()
+  @IsArray()
+  @ArrayNotEmpty()
+  @ArrayMaxSize(ISSUE_STATUSES.length)
+  @IsIn(ISSUE_STATUSES, { each: true })
+  @ApiProperty({ enum: ISSUE_STATUSES, isArray: true, required: false })
+  expectedStatuses?: IssueStatus[];
 }
 
 @IgnoresClientFields('issueQuery')

@@ -13,7 +13,15 @@ import { ApiPage } from '../http/api-page.decorator.js';
 import { IdPipe } from '../http/id.pipe.js';
 import { Idempotent } from '../http/idempotent.decorator.js';
 import { IssueCommentResponse } from './issue-comment.dto.js';
-import { CreateIssueDto, IssueResponse, IssuesQueryDto, UpdatedIssueResponse, UpdateIssueDto } from './issue.dto.js';
+import {
+  CheckoutIssueDto,
+  CreateIssueDto,
+  IssueResponse,
+  IssuesQueryDto,
+  UpdatedIssueResponse,
+  UpdateIssueDto,
+} from './issue.dto.js';
+import { IssueCheckoutService } from './issue-checkout.service.js';
 import { IssuesService } from './issues.service.js';
 
 const UNUSABLE_REFERENCE = {
@@ -21,10 +29,15 @@ const UNUSABLE_REFERENCE = {
     '`assignee_not_found`, `environment_not_found`, `environment_archived`, `workspace_not_found`, `workspace_archived`',
 };
 
+const HELD = { description: '`issue_held`; details say who has it and its status' };
+
 @ApiTags('Issues')
 @Controller()
 export class IssuesController {
-  constructor(private readonly issues: IssuesService) {}
+  constructor(
+    private readonly issues: IssuesService,
+    private readonly checkouts: IssueCheckoutService,
+  ) {}
 
   /** A company's issues, newest first. */
   @Get('companies/:companyId/issues')
@@ -62,6 +75,29 @@ export class IssuesController {
   ): Promise<UpdatedIssueResponse> {
     const { issue, comment } = await this.issues.update(idOrIdentifier, body);
     return { ...IssueResponse.from(issue), ...(comment && { comment: IssueCommentResponse.from(comment) }) };
+  }
+
+  /** Takes up an issue: gives it to the agent and moves it to `in_progress`, unless somebody else has it. */
+  @Post('issues/:idOrIdentifier/checkout')
+  @HttpCode(200)
+  @ApiOkResponse({ type: IssueResponse })
+  @ApiForbiddenResponse({ description: '`checkout_for_others`' })
+  @ApiConflictResponse(HELD)
+  @ApiUnprocessableEntityResponse({ description: '`assignee_not_found`' })
+  async checkout(
+    @Param('idOrIdentifier') idOrIdentifier: string,
+    @Body() { agentId, expectedStatuses }: CheckoutIssueDto,
+  ): Promise<IssueResponse> {
+    return IssueResponse.from(await this.checkouts.checkout(idOrIdentifier, agentId.toLowerCase(), expectedStatuses));
+  }
+
+  /** Gives an issue back: nobody has it any more, and if it is open it is `todo` again. */
+  @Post('issues/:idOrIdentifier/release')
+  @HttpCode(200)
+  @ApiOkResponse({ type: IssueResponse })
+  @ApiConflictResponse(HELD)
+  async release(@Param('idOrIdentifier') idOrIdentifier: string): Promise<IssueResponse> {
+    return IssueResponse.from(await this.checkouts.release(idOrIdentifier));
   }
 
   /** Takes an issue out of sight; refused while a run works on it. */

@@ -106,10 +106,7 @@ export class IssuesService {
       const changes = { ...rest, assigneeAgentId: assigneeAgentId?.toLowerCase() ?? assigneeAgentId };
       const mentioned = body === undefined ? [] : await this.comments.mentionsIn(present.companyId, body);
       const locked = await this.lock(present, mentioned, changes.assigneeAgentId);
-      const issue = await this.require(present.id);
-      const fields = issue.change(changes);
-      await this.flush(changes);
-      await this.tell(issue, fields, locked.issue);
+      const { issue, fields } = await this.changeLocked(locked.issue, changes);
       const comment =
         body === undefined
           ? null
@@ -141,6 +138,26 @@ export class IssuesService {
     });
   }
 
+  /**
+   * Locks the issue behind everybody that a change of it may wake: its present assignee, the new one, and whom a
+   * comment calls.
+   * @throws NotFoundError, IssueChangingError, UnknownAssigneeError
+   */
+  async lock(issue: Issue, mentioned: readonly string[], newAssignee?: string | null): Promise<LockedIssue> {
+    const locked = await lockIssue(this.em, issue, newAssignee ? [...mentioned, newAssignee] : mentioned);
+    if (newAssignee && newAssignee !== locked.issue.assigneeAgentId) assertAmong(locked.agentIds, newAssignee);
+    return locked;
+  }
+
+  /** Changes an issue that the caller has locked, and tells of each kind of change by its own event. */
+  async changeLocked(before: IssueState, changes: IssueChanges): Promise<{ issue: Issue; fields: string[] }> {
+    const issue = await this.require(before.id);
+    const fields = issue.change(changes);
+    await this.flush(changes);
+    await this.tell(issue, fields, before);
+    return { issue, fields };
+  }
+
   /** The next number of the company's issues: drawn under the company's row lock, so that none is drawn twice. */
   private async nextName(companyId: string): Promise<{ number: number; identifier: string }> {
     const [drawn] = await this.em.execute<{ issue_counter: number; issue_prefix: string }[]>(
@@ -150,16 +167,6 @@ export class IssuesService {
     );
     if (!drawn) throw new CompanyArchivedError(companyId);
     return { number: drawn.issue_counter, identifier: `${drawn.issue_prefix}-${drawn.issue_counter}` };
-  }
-
-  /**
-   * Locks the issue behind everybody that a change of it may wake: its present assignee, the new one, and whom a
-   * comment calls.
-   */
-  private async lock(issue: Issue, mentioned: readonly string[], newAssignee?: string | null): Promise<LockedIssue> {
-    const locked = await lockIssue(this.em, issue, newAssignee ? [...mentioned, newAssignee] : mentioned);
-    if (newAssignee && newAssignee !== locked.issue.assigneeAgentId) assertAmong(locked.agentIds, newAssignee);
-    return locked;
   }
 
   private async tell(issue: Issue, fields: (keyof IssueChanges)[], before: IssueState): Promise<void> {

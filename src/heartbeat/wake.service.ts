@@ -19,6 +19,7 @@ interface LockedAgent {
   company_id: string;
   status: string;
   company_status: string;
+  deleted: boolean;
   heartbeat: { enabled?: boolean; wakeOnDemand?: boolean } | null;
 }
 
@@ -91,6 +92,7 @@ export class WakeService {
   /** Whether the caller may, and the agent ever can, be woken; a wish that only fails now is skipped instead. */
   private assertMayWake(agent: LockedAgent): void {
     const actor = currentActor();
+    if (agent.deleted) throw new NotFoundError('Agent');
     if (actor.type === 'agent' && actor.companyId !== agent.company_id) throw new NotFoundError('Agent');
     if (actor.type === 'agent' && actor.id !== agent.id) throw new WakeOthersForbiddenError();
     const never = neverWakeable(agent);
@@ -98,11 +100,12 @@ export class WakeService {
     if (agent.status === 'paused' && actor.type === 'user') throw new AgentNotWakeableError('agent_paused');
   }
 
+  /** A deleted agent too: it is terminated, and can still be the assignee of an issue that something happens to. */
   private async lockAgent(agentId: string): Promise<LockedAgent> {
     const [agent] = await this.em.execute<LockedAgent[]>(
-      `select a.id, a.company_id, a.status, c.status as company_status, a.runtime_config -> 'heartbeat' as heartbeat
-       from agents a join companies c on c.id = a.company_id
-       where a.id = ? and a.deleted_at is null for no key update of a`,
+      `select a.id, a.company_id, a.status, c.status as company_status, a.deleted_at is not null as deleted,
+         a.runtime_config -> 'heartbeat' as heartbeat
+       from agents a join companies c on c.id = a.company_id where a.id = ? for no key update of a`,
       [agentId],
     );
     if (!agent) throw new NotFoundError('Agent');

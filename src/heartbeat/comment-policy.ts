@@ -31,9 +31,23 @@ export class CommentPolicy {
     const commented = (await this.hasCommented(run)) || (await this.postResult(run));
     if (!reasonsOf(run).some((reason) => ANSWER_EXPECTED.has(reason))) return 'not_applicable';
     if (commented) return 'satisfied';
-    if (run.scheduledRetryReason === 'missing_issue_comment') return 'retry_exhausted';
+    if (await this.wasAskedBefore(run)) return 'retry_exhausted';
     if (!wakeable || (await this.isAnsweredOtherwise(run))) return 'not_applicable';
     return 'retry_queued';
+  }
+
+  /** Looks along the whole chain: a retry that asks for the comment can itself be retried, for another reason. */
+  private async wasAskedBefore(run: EndedRun): Promise<boolean> {
+    const rows = await this.em.execute<object[]>(
+      `with recursive chain as (
+         select retry_of_run_id, scheduled_retry_reason from heartbeat_runs where id = ?
+         union all
+         select r.retry_of_run_id, r.scheduled_retry_reason
+         from heartbeat_runs r join chain on r.id = chain.retry_of_run_id)
+       select 1 from chain where scheduled_retry_reason = 'missing_issue_comment' limit 1`,
+      [run.id],
+    );
+    return rows.length > 0;
   }
 
   private async hasCommented(run: EndedRun): Promise<boolean> {

@@ -28,7 +28,7 @@ export interface GatedRun {
   issue_id: string | null;
   status: 'queued' | 'scheduled_retry';
   issue_closed: boolean;
-  is_reassigned: boolean;
+  is_assignee: boolean;
   issue_busy: boolean;
   wakeup_request_id: string | null;
   context_snapshot: ContextSnapshot;
@@ -148,7 +148,7 @@ export class Gate {
     const rows = await this.em.execute<GatedRun[]>(
       `select r.id, r.company_id, r.agent_id, r.issue_id, r.status, r.wakeup_request_id, r.context_snapshot,
          i.deleted_at is not null or i.status in ('done', 'cancelled') as issue_closed,
-         i.assignee_agent_id is distinct from r.agent_id and r.invocation_source = 'assignment' as is_reassigned,
+         i.assignee_agent_id = r.agent_id as is_assignee,
          exists (select 1 from heartbeat_runs o where o.issue_id = r.issue_id and o.status in ('queued', 'running')
            and o.id <> r.id) as issue_busy,
          a.status as agent_status, a.deleted_at is not null as agent_deleted, a.max_concurrent_runs as agent_cap,

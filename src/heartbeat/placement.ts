@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { EnvironmentsService } from '../environments/environments.service.js';
 import type { EnvironmentStatus } from '../environments/environment.entity.js';
+import { isForAssigneeOnly } from './assignee-wakes.js';
 import type { GatedRun } from './gate.js';
 
 /** The environment that a run goes to, as it is under this transaction's lock. */
@@ -119,7 +120,7 @@ function gone(run: GatedRun): Never | null {
 function pointless(run: GatedRun): Never | null {
   if (run.status !== 'scheduled_retry' || !run.issue_id) return null;
   if (run.issue_closed) return { status: 'cancelled', code: 'issue_closed', message: 'The issue was closed meanwhile' };
-  if (run.is_reassigned) {
+  if (!run.is_assignee && isForAssigneeOnly(run.context_snapshot.wakeReasons ?? [])) {
     return { status: 'cancelled', code: 'issue_reassigned', message: 'The issue was given to somebody else meanwhile' };
   }
   return null;

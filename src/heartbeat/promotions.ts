@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { inTransaction } from '../database/transaction.js';
 import { DomainEvents } from '../events/domain-events.js';
+import { isForAssigneeOnly } from './assignee-wakes.js';
 import { HeartbeatQueued, HeartbeatSkipped } from './heartbeat.events.js';
 import { QueueRun } from './queue-run.js';
 import { TerminalTransitions } from './terminal-transitions.js';
@@ -22,8 +23,6 @@ interface Waiting {
   is_assignee: boolean;
 }
 
-/** Wakes that concern an agent only as long as the issue is assigned to it. */
-const FOR_ASSIGNEE: ReadonlySet<string> = new Set(['issue_assigned', 'issue_commented', 'issue_reopened']);
 /** Issues looked at in one pass. */
 const PAGE = 50;
 
@@ -132,8 +131,6 @@ function pointless(one: Waiting): string | null {
   if (one.company_status === 'archived') return 'company_archived';
   if (one.agent_status === 'terminated') return 'agent_terminated';
   if (one.agent_status === 'paused') return 'agent_paused';
-  if (!one.is_assignee && one.reasons.length > 0 && one.reasons.every((reason) => FOR_ASSIGNEE.has(reason))) {
-    return 'issue_reassigned';
-  }
+  if (!one.is_assignee && isForAssigneeOnly(one.reasons)) return 'issue_reassigned';
   return one.issue_closed && !one.has_comment ? 'issue_closed' : null;
 }

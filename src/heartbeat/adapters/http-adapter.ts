@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import type { Adapter, AdapterContext, AdapterResult, ExecutionLimits } from './adapter.port.js';
 import { ConfigCheck, isObject } from './config-check.js';
 import { exchange, type HttpAnswer } from './http-exchange.js';
+import { retryTime } from './retry-time.js';
 import { storableJson, storableText } from './storable-json.js';
 
 interface HttpConfig {
@@ -20,8 +21,6 @@ const OWN_HEADERS = ['connection', 'content-length', 'host', 'transfer-encoding'
 const KEPT_HEADERS = ['content-type', 'content-length', 'location', 'retry-after', 'server', 'x-request-id'];
 const DEFAULT_TIMEOUT_MS = 30_000;
 const LIMIT_MARGIN_SEC = 10;
-/** Whatever a stranger asks for, a day is enough. */
-const MAX_RETRY_AFTER_MS = 86_400_000;
 /** Statuses that say: later. */
 const isTransient = (status: number) => status === 408 || status === 429 || status >= 500;
 
@@ -115,7 +114,7 @@ function verdict(called: string, answer: HttpAnswer): AdapterResult {
   const location = answer.headers.location ? ` (to ${answer.headers.location}; redirects are not followed)` : '';
   const error = `${called} answered ${answer.status} ${answer.statusText}`.trimEnd() + location;
   if (!isTransient(answer.status)) return { ...failed(`http_${answer.status}`, error), resultJson };
-  const retryNotBefore = retryTime(answer.headers['retry-after']);
+  const retryNotBefore = retryAfter(answer.headers['retry-after']);
   return { ...failed('transient_upstream', error), resultJson, retryNotBefore };
 }
 
@@ -130,10 +129,9 @@ const failed = (errorCode: string, error: string): AdapterResult => ({
 });
 
 /** `Retry-After` is a number of seconds or a date; @returns ISO 8601, or null. */
-function retryTime(header: string | undefined): string | null {
+function retryAfter(header: string | undefined): string | null {
   if (header === undefined) return null;
-  const time = /^\d+$/.test(header) ? Date.now() + Number(header) * 1000 : Date.parse(header);
-  return Number.isNaN(time) ? null : new Date(Math.min(time, Date.now() + MAX_RETRY_AFTER_MS)).toISOString();
+  return retryTime(/^\d+$/.test(header) ? Date.now() + Number(header) * 1000 : Date.parse(header));
 }
 
 /** A connection that was tried at several addresses fails with one error for each, and no message of its own. */

@@ -4,6 +4,7 @@ import type { CommandResult } from '../../environments/drivers/environment-drive
 import type { Adapter, AdapterContext, AdapterResult, ExecutionLimits } from './adapter.port.js';
 import { agentVariableProblems } from './agent-variables.js';
 import { ConfigCheck, isObject } from './config-check.js';
+import { retryTime } from './retry-time.js';
 import { storableJson } from './storable-json.js';
 
 interface ProcessConfig {
@@ -92,7 +93,7 @@ function verdict({ exitCode, signal }: CommandResult, report: ReportedResult): A
   if (exitCode === 0) return { ...facts, outcome: 'succeeded', error: null, errorCode: null };
   const error = signal === null ? `Exited with code ${exitCode}` : `Ended by signal ${signal}`;
   const transient = report.error_code === 'transient_upstream';
-  const retryNotBefore = transient ? timeOf(report.retry_not_before) : null;
+  const retryNotBefore = transient ? retryTime(Date.parse(String(report.retry_not_before))) : null;
   return {
     ...facts,
     outcome: 'failed',
@@ -100,12 +101,6 @@ function verdict({ exitCode, signal }: CommandResult, report: ReportedResult): A
     errorCode: transient ? report.error_code! : 'adapter_failed',
     retryNotBefore,
   };
-}
-
-/** @returns ISO 8601, or null for what is no time. */
-function timeOf(text: unknown): string | null {
-  const time = typeof text === 'string' ? new Date(text) : null;
-  return time && !Number.isNaN(time.getTime()) ? time.toISOString() : null;
 }
 
 const notStarted = (errorCode: string, error: string): AdapterResult => ({

@@ -81,9 +81,9 @@ export class Gate {
   constructor(private readonly em: EntityManager) {}
 
   /**
-   * Runs that may start as far as can be seen without locks, agents taking turns. What cannot start now is not among
-   * them, so that it takes nobody's turn; what can never start is, so that somebody fails it. Agents with waiting runs
-   * are found by skipping along an index.
+   * Runs that may start as far as can be seen without locks, agents taking turns: first whoever started one longest ago.
+   * What cannot start now is not among them, so that it takes nobody's turn; what can never start is, so that somebody
+   * fails it. Agents with waiting runs are found by skipping along an index.
    */
   async candidates(limit: number): Promise<Candidate[]> {
     const rows = await this.em.execute<CandidateRow[]>(
@@ -94,8 +94,9 @@ export class Gate {
                  order by r.agent_id limit 1)
          from waiting w where w.agent_id is not null),
        free as (
-         select r.*, owner.gone, owner.company_free,
-           row_number() over (partition by r.company_id order by r.turn, r.due_at) as company_turn
+         select r.*, owner.gone, owner.company_free, a.last_heartbeat_at,
+           row_number() over (partition by r.company_id
+             order by r.turn, a.last_heartbeat_at nulls first, r.due_at) as company_turn
          from waiting
          join agents a on a.id = waiting.agent_id
          join companies c on c.id = a.company_id
@@ -117,7 +118,7 @@ export class Gate {
          where owner.gone or a.status not in ('paused', 'pending_approval'))
        select id, agent_id, company_id, company_free is not null as capped, issue from free
        where gone or company_free is null or company_turn <= company_free
-       order by turn, due_at limit ?`,
+       order by turn, last_heartbeat_at nulls first, due_at limit ?`,
       [limit, limit],
     );
     return rows.map((row) => ({

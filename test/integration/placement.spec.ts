@@ -174,7 +174,7 @@ describe('where a run goes', () => {
         'the company was archived, its agent being paused',
         'company_archived',
         async (agentId: string) => {
-          await user.api.post(`/agents/${agentId}/pause`);
+          await user.api.post(`/agents/${agentId}/pause`, { drain: true });
           await user.api.post(`/companies/${companyId}/archive`);
         },
       ],
@@ -231,7 +231,7 @@ describe('where a run goes', () => {
     it('while the agent is paused', async () => {
       const agentId = await user.agent(companyId, 'true');
       const { id } = await user.wake(agentId);
-      await user.api.post(`/agents/${agentId}/pause`);
+      await user.api.post(`/agents/${agentId}/pause`, { drain: true });
       expect((await dispatch()).run).toBeNull();
       expect(await placement(id)).toMatchObject({
         waitingReason: { code: 'agent_paused', scope: { type: 'agent', id: agentId } },

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { jest } from '@jest/globals';
 import type { AdapterResult } from '../../src/heartbeat/adapters/adapter.port.js';
 import { AdapterRegistry } from '../../src/heartbeat/adapters/adapter-registry.js';
@@ -25,13 +26,13 @@ export class HeldAdapter {
   /** The runs that were executed, in order. */
   readonly executed: string[] = [];
   private readonly ends = new Map<string, PromiseWithResolvers<AdapterResult>>();
-  private open = false;
+  private lastingMs: number | null = null;
 
   constructor(...apps: TestApp[]) {
     for (const app of apps) {
       jest.spyOn(app.get(AdapterRegistry).get('process'), 'execute').mockImplementation(async ({ runId, signal }) => {
         this.executed.push(runId);
-        if (this.open) return SUCCEEDED;
+        if (this.lastingMs !== null) return delay(this.lastingMs, SUCCEEDED);
         signal.addEventListener('abort', () => this.fail(runId));
         return this.endOf(runId).promise;
       });
@@ -46,9 +47,9 @@ export class HeldAdapter {
     this.endOf(runId).resolve(FAILED);
   }
 
-  /** Lets every run succeed, those that come too. */
-  letGo(): void {
-    this.open = true;
+  /** Lets every run succeed, those that come too: after this time. */
+  letGo(lastingMs = 0): void {
+    this.lastingMs = lastingMs;
     for (const end of this.ends.values()) end.resolve(SUCCEEDED);
   }
 

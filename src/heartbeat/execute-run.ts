@@ -73,6 +73,7 @@ export class ExecuteRun {
     log: RunLogWriter,
     signal: AbortSignal,
   ): Promise<AdapterResult> {
+    const { running } = this;
     const recorded: Promise<void>[] = [];
     const context: AdapterContext = {
       runId: run.id,
@@ -88,6 +89,10 @@ export class ExecuteRun {
       execute: (command) =>
         driver.execute(place, {
           ...command,
+          // Read when the command is to be ended, because its grace never reaches past the lease.
+          get graceMs() {
+            return Math.min(command.graceMs, running.msLeft(run));
+          },
           onOutput: (stream, chunk) => log.write(stream, chunk),
           onSpawn: (child) => {
             const details = { command: command.program, commandArgs: command.args, cwd: command.cwd ?? place.cwd };

@@ -12,6 +12,8 @@ import { RunningRuns, type StopReason } from './running-runs.js';
 const POLL_MS = 1000;
 /** While stopping, runs that a slot was just claiming are found this often, in milliseconds. */
 const STOP_POLL_MS = 50;
+/** How often at least the renewer is called in the life of a lease. */
+const CALLS_PER_LEASE = 6;
 
 /** Channel on which processes tell each other that a run may be able to start. */
 export const STARTS_CHANNEL = 'berth_starts';
@@ -25,6 +27,7 @@ export class Runner implements BeforeApplicationShutdown {
   private readonly starts = new Nudge();
   private readonly stops = new Nudge();
   private stopping = false;
+  private slotsClosed = false;
   private loops: Promise<void>[] = [];
 
   constructor(
@@ -40,8 +43,8 @@ export class Runner implements BeforeApplicationShutdown {
   start(): void {
     this.notifications.listen(STARTS_CHANNEL, (byThisProcess) => byThisProcess || this.lookForStarts());
     this.notifications.listen(STOPS_CHANNEL, (byThisProcess) => byThisProcess || this.lookForStops());
-    const slots = Array.from({ length: this.config.runnerSlots }, () => this.workSlot());
-    this.loops = [...slots, this.watch()];
+    const slots = Promise.all(Array.from({ length: this.config.runnerSlots }, () => this.workSlot()));
+    this.loops = [slots.then(() => void (this.slotsClosed = true)), this.watch()];
   }
 
   /** A run may be able to start now. */
@@ -82,30 +85,35 @@ export class Runner implements BeforeApplicationShutdown {
     }
   }
 
-  /** Renews leases and looks for what has to stop, until the last run is recorded. */
+  /** Renews leases and looks for what has to stop, until no slot can claim or hold a run any more. */
   private async watch(): Promise<void> {
-    while (!this.stopping || this.running.size > 0) {
+    const periodMs = Math.min(POLL_MS, (this.config.leaseTtlSec * 1000) / CALLS_PER_LEASE);
+    while (!this.slotsClosed) {
       const seen = this.stops.count;
       if (this.stopping) for (const { id } of this.running.all()) this.running.stop(id, 'runner_shutdown');
       await this.renewer.tick();
       await this.stopWhatHasTo().catch((error: unknown) => {
         this.logger.warn({ err: error }, 'Cancel wishes and time limits could not be read; trying again');
       });
-      await this.stops.since(seen, this.stopping ? STOP_POLL_MS : POLL_MS);
+      await this.stops.since(seen, this.stopping ? STOP_POLL_MS : periodMs);
     }
   }
 
-  /** Cancel wishes and time limits live in the database, and its clock decides. */
+  /**
+   * Cancel wishes and time limits live in the database, and its clock decides. A run that somebody else has ended is
+   * stopped now: its lease would be missed only at its next renewal.
+   */
   private async stopWhatHasTo(): Promise<void> {
     const ids = this.running.all().map(({ id }) => id);
     if (ids.length === 0) return;
     const rows = await this.em.execute<{ id: string; reason: StopReason }[]>(
       `select * from (
-         select id, case when cancel_requested_at is not null then 'cancelled'
+         select id, case when status <> 'running' then 'lease_lost'
+           when cancel_requested_at is not null then 'cancelled'
            when deadline_at <= clock_timestamp() then 'timed_out'
            when greatest(started_at, last_output_at) + make_interval(secs => idle_timeout_sec) <= clock_timestamp()
              then 'idle_timed_out' end as reason
-         from heartbeat_runs where id = any(?::uuid[]) and status = 'running') r
+         from heartbeat_runs where id = any(?::uuid[])) r
        where reason is not null`,
       [`{${ids.join(',')}}`],
     );

@@ -9,6 +9,8 @@ interface Running {
   readonly abort: AbortController;
   /** When the lease runs out, on this process's `performance.now()` clock. */
   deadline: number;
+  /** Ends the execution then; it waits for no answer of the database, which may never come. */
+  timer: NodeJS.Timeout | undefined;
 }
 
 /** The runs that this process is executing now, from claim to recorded end. */
@@ -17,7 +19,8 @@ export class RunningRuns {
   private readonly byId = new Map<string, Running>();
 
   add(run: ClaimedRun): void {
-    this.byId.set(run.id, { run, abort: new AbortController(), deadline: run.deadline });
+    this.byId.set(run.id, { run, abort: new AbortController(), deadline: run.deadline, timer: undefined });
+    this.extend(run.id, run.deadline);
   }
 
   /** What stops the execution; its `reason` is a `StopReason`. */
@@ -27,19 +30,16 @@ export class RunningRuns {
 
   /** How long the lease can still be counted on if it is not renewed, in milliseconds. */
   msLeft(run: ClaimedRun): number {
-    return Math.max((this.byId.get(run.id)?.deadline ?? 0) - performance.now(), 0);
+    return this.isLost(run) ? 0 : this.byId.get(run.id)!.deadline - performance.now();
   }
 
   remove(run: ClaimedRun): void {
+    clearTimeout(this.byId.get(run.id)?.timer);
     this.byId.delete(run.id);
   }
 
   all(): ClaimedRun[] {
     return [...this.byId.values()].map(({ run }) => run);
-  }
-
-  get size(): number {
-    return this.byId.size;
   }
 
   /** The first reason stands. */
@@ -50,7 +50,10 @@ export class RunningRuns {
   /** A renewal that was sent at `deadline - ttl` has been confirmed. */
   extend(runId: string, deadline: number): void {
     const running = this.byId.get(runId);
-    if (running) running.deadline = Math.max(running.deadline, deadline);
+    if (!running) return;
+    running.deadline = Math.max(running.deadline, deadline);
+    clearTimeout(running.timer);
+    running.timer = setTimeout(() => this.stop(runId, 'lease_lost'), running.deadline - performance.now());
   }
 
   /** Whether the lease cannot be counted on any more: reported lost, or past its deadline without a renewal. */

@@ -41,6 +41,11 @@ export class Tally {
     return `echo once >> '${this.file}'`;
   }
 
+  /** Shell that succeeds until a second line has been added. */
+  get isFirst(): string {
+    return `[ $(wc -l < '${this.file}') -le 1 ]`;
+  }
+
   async count(): Promise<number> {
     return (await readFile(this.file, 'utf8')).split('\n').length - 1;
   }

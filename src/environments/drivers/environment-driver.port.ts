@@ -32,7 +32,7 @@ export interface Command {
   readonly env: Readonly<Record<string, string>>;
   /** Overrides the place's directory; a relative one is taken from there. */
   readonly cwd: string | null;
-  /** Between SIGTERM and SIGKILL to the whole process group, in milliseconds. */
+  /** Between SIGTERM and SIGKILL to the whole process group, in milliseconds; read when the command is to be ended. */
   readonly graceMs: number;
   /** Ends the command: SIGTERM to its process group, SIGKILL after the grace. */
   readonly signal: AbortSignal;

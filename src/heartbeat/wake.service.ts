@@ -57,7 +57,10 @@ export class WakeService {
    * does not suit: that is skipped with its reason. Agent and issue are locked already, in the order of the house.
    */
   async wakeForEvent(wake: Wake): Promise<WakeAnswer> {
-    return this.decide(await this.lockAgent(wake.agentId), wake);
+    const answer = await this.decide(await this.lockAgent(wake.agentId), wake);
+    // A transaction can give rise to several wakes, and the next one has to see what became of this one.
+    await this.em.flush();
+    return answer;
   }
 
   private async decide(agent: LockedAgent, wake: Wake): Promise<WakeAnswer> {

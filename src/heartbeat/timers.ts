@@ -33,21 +33,44 @@ export class Timers implements BeforeApplicationShutdown {
     await this.loop;
   }
 
-  /** Wakes every agent that is due, the longest due first; one that cannot be woken does not stop the others. */
-  async tick(): Promise<void> {
-    const due = await this.em.execute<{ id: string }[]>(
-      `select id from agents where next_timer_at <= clock_timestamp() order by next_timer_at limit ?`,
-      [PAGE],
-    );
-    for (const { id } of due) {
-      await runInScope({ actor: systemActor('timer'), requestId: null }, () => this.beat(id)).catch(
-        (error: unknown) => {
-          if (isConnectionLost(error)) throw error;
-          this.logger.error({ err: error, agentId: id }, 'A timer could not wake its agent');
-          return this.passOver(id);
-        },
-      );
+  /**
+   * Wakes every agent that is due, the longest due first; one that cannot be woken does not stop the others.
+   * @param stopped ends it between two agents.
+   */
+  async tick(stopped?: AbortSignal): Promise<void> {
+    const looked: string[] = [];
+    for (let page = await this.due(looked); page.length > 0; page = await this.due(looked)) {
+      for (const agentId of page) {
+        if (stopped?.aborted) return;
+        await this.beatAlone(agentId);
+      }
+      looked.push(...page);
     }
+  }
+
+  private async due(looked: string[]): Promise<string[]> {
+    const rows = await this.em.execute<{ id: string }[]>(
+      `select id from agents where next_timer_at <= clock_timestamp() and id <> all(?::uuid[])
+       order by next_timer_at limit ?`,
+      [`{${looked.join(',')}}`, PAGE],
+    );
+    return rows.map(({ id }) => id);
+  }
+
+  /** @throws only when the database cannot be reached. */
+  private async beatAlone(agentId: string): Promise<void> {
+    const report = (error: unknown) => {
+      if (isConnectionLost(error)) throw error;
+      this.logger.error({ err: error, agentId }, 'A timer could not wake its agent');
+    };
+    await runInScope({ actor: systemActor('timer'), requestId: null }, () =>
+      this.beat(agentId)
+        .catch((error: unknown) => {
+          report(error);
+          return this.passOver(agentId);
+        })
+        .catch(report),
+    );
   }
 
   /** The next beat is set from the one before it: nothing drifts, and beats that were missed collapse into this one. */
@@ -86,7 +109,7 @@ export class Timers implements BeforeApplicationShutdown {
   private async tickUntilStopped(): Promise<void> {
     const { signal } = this.stopped;
     while (!signal.aborted) {
-      await this.tick().catch((error: unknown) => {
+      await this.tick(signal).catch((error: unknown) => {
         this.logger.warn({ err: error }, 'Due timers could not be looked for; trying again');
       });
       await delay(PERIOD_MS, undefined, { signal }).catch(() => undefined);

@@ -67,9 +67,12 @@ export class WakeService {
     const issueId = await this.lockIssue(agent.company_id, wake.payload.issueId);
     const refusal = this.refusal(agent, wake);
     if (refusal) return this.skips.skip(agent, wake, issueId, refusal);
-    const live = issueId ? await this.liveRunOfIssue(issueId) : await this.queuedRunOfAgent(agent.id, wake);
-    // The beats of a timer are not collected: the queued run stands for all of them.
-    if (live && wake.source === 'timer') return this.skips.skip(agent, wake, issueId, 'run_already_queued');
+    const live = issueId ? await this.liveRunOfIssue(issueId) : await this.waitingRunOfAgent(agent.id, wake);
+    // The beats of a timer are not collected: what waits already stands for all of them.
+    if (live && wake.source === 'timer') {
+      const waits = live.status === 'scheduled_retry' ? 'retry_scheduled' : 'run_already_queued';
+      return this.skips.skip(agent, wake, issueId, waits);
+    }
     if (!live) return this.start(this.request(agent, wake, issueId));
     const joins = live.agent_id === agent.id && live.status === 'queued';
     return joins ? this.coalesce(this.request(agent, wake, issueId), live) : this.defer(agent, wake, issueId!, live);
@@ -147,15 +150,18 @@ export class WakeService {
     return run ?? null;
   }
 
-  /** The agent's queued run with no issue and the same task, held so that it cannot start meanwhile. */
-  private async queuedRunOfAgent(agentId: string, wake: Wake): Promise<QueuedOrRunning | null> {
+  /**
+   * The agent's queued run with no issue and the same task, held so that it cannot start meanwhile. For a timer also
+   * the scheduled retry of an earlier beat: else each beat of an outage would leave a chain of retries of its own.
+   */
+  private async waitingRunOfAgent(agentId: string, wake: Wake): Promise<QueuedOrRunning | null> {
     const taskKey = typeof wake.payload.taskKey === 'string' ? wake.payload.taskKey : null;
     const [run] = await this.em.execute<QueuedOrRunning[]>(
       `select id, agent_id, status, context_snapshot from heartbeat_runs
-       where agent_id = ? and status = 'queued' and issue_id is null
-         and context_snapshot ->> 'taskKey' is not distinct from ?::text
+       where agent_id = ? and issue_id is null and context_snapshot ->> 'taskKey' is not distinct from ?::text
+         and (status = 'queued' or status = 'scheduled_retry' and invocation_source = 'timer' and ?)
        order by id limit 1 for no key update`,
-      [agentId, taskKey],
+      [agentId, taskKey, wake.source === 'timer'],
     );
     return run ?? null;
   }

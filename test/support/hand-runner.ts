@@ -66,6 +66,14 @@ export class HandRunner {
     );
   }
 
+  /** The agent's next run fails for a reason that will pass; @returns its retry. */
+  async failTransiently(agentId: string): Promise<RunRow> {
+    const run = await this.started(agentId);
+    await this.end(run, OUTCOMES.transient);
+    const [retry] = await this.successorsOf(run.id);
+    return retry;
+  }
+
   async row(runId: string): Promise<RunRow> {
     const [row] = await this.app.database.query<RunRow>('select * from heartbeat_runs where id = $1', [runId]);
     return row;

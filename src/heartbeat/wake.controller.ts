@@ -7,6 +7,7 @@ import {
   ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
 import { EntityManager } from '@mikro-orm/postgresql';
+import { InvalidInputError } from '../errors/domain-error.js';
 import { IdPipe } from '../http/id.pipe.js';
 import { Idempotent } from '../http/idempotent.decorator.js';
 import { RunResponse } from './run.dto.js';
@@ -48,7 +49,7 @@ export class WakeController {
 
   private async wake(agentId: string, body: WakeDto): Promise<WakeResponse> {
     const { source = 'on_demand', triggerDetail = 'manual', reason = null, forceFreshSession } = body;
-    const payload = { ...body.payload, ...(forceFreshSession ? { forceFreshSession } : {}) };
+    const payload = { ...callersPayload(body.payload ?? {}), ...(forceFreshSession ? { forceFreshSession } : {}) };
     return this.answer(await this.wakes.wake({ agentId, source, triggerDetail, reason, payload }));
   }
 
@@ -61,4 +62,17 @@ export class WakeController {
     if (this.em.isInTransaction()) await this.em.flush();
     return { ...RunResponse.from(await this.runs.require(runId!)), ...wake };
   }
+}
+
+/** What the caller may tell; reasons and lists of comments are kept by Berth itself. */
+function callersPayload(payload: Record<string, unknown>): Record<string, unknown> {
+  const { wakeReasons: _reasons, wakeCommentIds: _ids, wakeCommentId: _id, ...own } = payload;
+  for (const field of ['issueId', 'commentId', 'taskKey']) {
+    const value = own[field];
+    if (value === undefined || value === null || typeof value === 'string') continue;
+    throw new InvalidInputError('The payload is not valid', [
+      { field: `payload.${field}`, message: 'must be a string' },
+    ]);
+  }
+  return own;
 }

@@ -76,6 +76,20 @@ describe('what wakes an agent', () => {
     });
   });
 
+  it('is not confused by a payload that speaks in its own terms', async () => {
+    const agentId = await user.agent(companyId, 'sleep 1');
+    const issueId = await user.issue(companyId, { assigneeAgentId: agentId });
+    await eventually(
+      () => runsOf(issueId),
+      (runs) => runs[0]?.status === 'running',
+    );
+    await user.wake(agentId, { payload: { issueId, wakeCommentIds: 'x', wakeReasons: { a: 1 }, wakeCommentId: 7 } });
+    const [, promoted] = await settled(issueId, 2);
+    expect((await user.run(promoted.id)).contextSnapshot).not.toHaveProperty('wakeCommentIds');
+    const wrong = await user.api.post(`/agents/${agentId}/wakeup`, { payload: { issueId: 7 } });
+    expect(wrong).toMatchObject({ status: 400, body: { details: [{ field: 'payload.issueId' }] } });
+  });
+
   it('tells the process what woke it, and lets it comment with its own token', async () => {
     const agentId = await user.agent(
       companyId,

@@ -72,7 +72,7 @@ export const ANSWERS: Line[] = [
   ],
   [
     `board prompt --agent deckhand -C {company} 'polish the bell'`,
-    ({ agent }) => ({ issue: { title: 'polish the bell', assigneeAgentId: agent }, wakeup: { agentId: agent } }),
+    ({ agent }) => ({ issue: { title: 'polish the bell', assigneeAgentId: agent }, wakeup: { id } }),
   ],
 
   [
@@ -148,6 +148,11 @@ export const ANSWERS: Line[] = [
     ({ issue }) => ({ action: 'custom.docked', entityId: issue, actorType: 'user', details: { pier: 3 } }),
   ],
   ['activity issue {issue}', ({ issue }) => includes({ action: 'issue.created', entityId: issue })],
+  [
+    'issue checkout {issue} --agent-id {agent} --expected-statuses in_review',
+    ({ issue, agent }) => ({ id: issue, status: 'in_progress', assigneeAgentId: agent }),
+  ],
+  ['issue release {issue}', ({ issue }) => ({ id: issue, status: 'todo' })],
   ['issue delete {issue} --yes', () => null],
 
   ['workspace list -C {company}', ({ workspace }) => [{ id: workspace, mode: 'exclusive' }]],

@@ -45,6 +45,7 @@ const REFUSALS: [command: string, expected: RegExp][] = [
   ['run get nonsense', /API error 40[04]: /],
   ['run cancel {nobody}', /API error 404: /],
   ['issue get HAR-999', /API error 404: Issue not found/],
+  ['issue checkout {issue} --agent-id {nobody}', /API error 4(04|22): /],
   ['issue create -C {company} --title x --assignee-agent-id {nobody}', /API error 4(04|22): /],
   [
     `activity create -C {company} --payload-json '{"action":"issue.created","entityType":"issue","entityId":"{issue}"}'`,

@@ -1,7 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { IssueCommentsService } from '../issues/issue-comments.service.js';
+import { isForAssigneeOnly } from './assignee-wakes.js';
 import type { EndedRun } from './ended-run.js';
+import { Promotions } from './promotions.js';
 
 /** What the policy says of a run that has ended. */
 export type CommentVerdict = 'not_applicable' | 'satisfied' | 'retry_queued' | 'retry_exhausted';
@@ -20,6 +22,7 @@ export class CommentPolicy {
   constructor(
     private readonly em: EntityManager,
     private readonly comments: IssueCommentsService,
+    private readonly promotions: Promotions,
   ) {}
 
   /**
@@ -29,10 +32,11 @@ export class CommentPolicy {
   async judge(run: EndedRun, wakeable: boolean): Promise<CommentVerdict> {
     if (!run.issueId) return 'not_applicable';
     const commented = (await this.hasCommented(run)) || (await this.postResult(run));
-    if (!reasonsOf(run).some((reason) => ANSWER_EXPECTED.has(reason))) return 'not_applicable';
+    const expected = reasonsOf(run).filter((reason) => ANSWER_EXPECTED.has(reason));
+    if (expected.length === 0) return 'not_applicable';
     if (commented) return 'satisfied';
     if (await this.wasAskedBefore(run)) return 'retry_exhausted';
-    if (!wakeable || (await this.isAnsweredOtherwise(run))) return 'not_applicable';
+    if (!wakeable || (await this.isAnsweredOtherwise(run, expected))) return 'not_applicable';
     return 'retry_queued';
   }
 
@@ -66,21 +70,15 @@ export class CommentPolicy {
     return true;
   }
 
-  /**
-   * A comment that waits for the same agent brings it back to the issue anyway, and an issue that went to another agent
-   * or is gone needs no answer from this one: asking once more would start it twice.
-   */
-  private async isAnsweredOtherwise(run: EndedRun): Promise<boolean> {
-    const [row] = await this.em.execute<{ answered: boolean }[]>(
-      `select i.deleted_at is not null or i.assignee_agent_id is distinct from ?::uuid
-         or exists (select 1 from agent_wakeup_requests w
-           where w.issue_id = i.id and w.agent_id = ?::uuid and w.status = 'deferred_issue_execution'
-             and exists (select 1 from issue_comments c where c.issue_id = i.id
-               and w.payload -> 'wakeCommentIds' @> to_jsonb(c.id::text))) as answered
-       from issues i where i.id = ?`,
-      [run.agentId, run.agentId, run.issueId],
+  /** Whether asking the agent once more would start it twice, or for nothing. */
+  private async isAnsweredOtherwise({ issueId, agentId }: EndedRun, expected: string[]): Promise<boolean> {
+    const [issue] = await this.em.execute<{ is_assignee: boolean }[]>(
+      `select assignee_agent_id is not distinct from ?::uuid as is_assignee from issues where id = ? and deleted_at is null`,
+      [agentId, issueId],
     );
-    return row?.answered ?? true;
+    // An issue that went to another agent needs no answer to its assignment from this one.
+    if (!issue || (!issue.is_assignee && isForAssigneeOnly(expected))) return true;
+    return this.promotions.hasComment(issueId!, agentId);
   }
 }
 

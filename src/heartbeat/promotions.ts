@@ -3,6 +3,7 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { inTransaction } from '../database/transaction.js';
 import { DomainEvents } from '../events/domain-events.js';
 import { isForAssigneeOnly } from './assignee-wakes.js';
+import { HeartbeatRunEvent, statusEvent } from './heartbeat-run-event.entity.js';
 import { HeartbeatQueued, HeartbeatSkipped } from './heartbeat.events.js';
 import { QueueRun } from './queue-run.js';
 import { TerminalTransitions } from './terminal-transitions.js';
@@ -57,8 +58,8 @@ export class Promotions {
   /** For each free one of the issues, which the caller holds, the oldest valid wake or due retry becomes live. */
   async promote(issueIds: string[]): Promise<void> {
     if (issueIds.length === 0) return;
+    const agents = await this.tryLockWaitingAgents(issueIds);
     const waiting = await this.waitingFor(issueIds);
-    const agents = await this.tryLockAgents(waiting.map((one) => one.agent_id));
     const served = new Set<string>();
     for (const one of waiting) {
       if (served.has(one.issue_id)) continue;
@@ -70,13 +71,21 @@ export class Promotions {
     }
   }
 
+  /** Whether a comment waits that will bring the agent back to its issue, on which nothing is live. */
+  async hasComment(issueId: string, agentId: string): Promise<boolean> {
+    const waiting = await this.waitingFor([issueId]);
+    return waiting.some((one) => one.agent_id === agentId && one.has_comment && pointless(one) === null);
+  }
+
+  /** A statement of its own: only a snapshot taken after the locks sees what their last holders did. */
   private waitingFor(issueIds: string[]): Promise<Waiting[]> {
     return this.em.execute<Waiting[]>(
       `select x.*, a.status as agent_status, c.status as company_status, i.assignee_agent_id = x.agent_id as is_assignee,
          i.deleted_at is not null or i.status in ('done', 'cancelled') as issue_closed
        from (
          select 'wake' as kind, w.id, w.issue_id, w.company_id, w.agent_id,
-           jsonb_array_length(coalesce(w.payload -> 'wakeCommentIds', '[]')) > 0 as has_comment,
+           exists (select 1 from issue_comments c where c.issue_id = w.issue_id
+             and w.payload -> 'wakeCommentIds' @> to_jsonb(c.id::text)) as has_comment,
            coalesce(w.payload -> 'wakeReasons', '[]') || coalesce(jsonb_build_array(w.reason) - 'null', '[]') as reasons
          from agent_wakeup_requests w where w.issue_id = any(?::uuid[]) and w.status = 'deferred_issue_execution'
          union all
@@ -91,11 +100,15 @@ export class Promotions {
   }
 
   /** The issues are held already, so an agent that somebody else holds is not waited for. */
-  private async tryLockAgents(agentIds: string[]): Promise<Set<string>> {
-    if (agentIds.length === 0) return new Set();
+  private async tryLockWaitingAgents(issueIds: string[]): Promise<Set<string>> {
+    const ids = `{${issueIds.join(',')}}`;
     const rows = await this.em.execute<{ id: string }[]>(
-      `select id from agents where id = any(?::uuid[]) order by id for no key update skip locked`,
-      [`{${agentIds.join(',')}}`],
+      `select id from agents where id in (
+         select agent_id from agent_wakeup_requests where issue_id = any(?::uuid[]) and status = 'deferred_issue_execution'
+         union all
+         select agent_id from heartbeat_runs where issue_id = any(?::uuid[]) and status = 'scheduled_retry')
+       order by id for no key update skip locked`,
+      [ids, ids],
     );
     return new Set(rows.map(({ id }) => id));
   }
@@ -110,8 +123,10 @@ export class Promotions {
        where id = ? and status = 'scheduled_retry' returning id`,
       [one.id],
     );
+    if (!run) return;
     const ref = { id: one.id, companyId: one.company_id, agentId: one.agent_id };
-    if (run) await this.events.record(new HeartbeatQueued(ref, { source: 'retry', issueId: one.issue_id }));
+    this.em.create(HeartbeatRunEvent, statusEvent(ref, 'queued'));
+    await this.events.record(new HeartbeatQueued(ref, { source: 'retry', issueId: one.issue_id }));
   }
 
   private async end(one: Waiting, reason: string): Promise<void> {

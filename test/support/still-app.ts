@@ -39,6 +39,11 @@ export async function startStillApp(options: TestAppOptions = {}): Promise<TestA
 export class Steps {
   constructor(private readonly app: TestApp) {}
 
+  /** Forgets every company and what belongs to it. */
+  async clear(): Promise<void> {
+    await this.app.database.query('truncate companies, idempotency_keys cascade');
+  }
+
   /** One dispatch pass, for one free slot. */
   dispatch(): Promise<ClaimedRun | null> {
     return this.app.get(ProvisionService).provision();

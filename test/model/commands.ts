@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import type { ClaimedRun } from '../../src/heartbeat/claimed-run.js';
 import { outcome } from '../support/still-app.js';
@@ -47,7 +48,7 @@ class Wake extends Step {
     if (!this.key || answer.status !== 202) return;
     const known = `${this.agent} ${this.key}`;
     const first = model.answers.get(known);
-    if (first && JSON.stringify(first) !== JSON.stringify({ request, body: answer.body })) {
+    if (first && !isDeepStrictEqual(first, { request, body: answer.body })) {
       throw new Error(`${this} was answered differently the second time: ${JSON.stringify([first, answer.body])}`);
     }
     model.answers.set(known, { request, body: answer.body });
@@ -160,8 +161,9 @@ class Finish extends OfExecuting {
 
   private async hasWaitingComment({ issueId, agentId }: ClaimedRun, world: World): Promise<boolean> {
     const rows = await world.query(
-      `select 1 from agent_wakeup_requests where issue_id = $1 and agent_id = $2 and status = 'deferred_issue_execution'
-         and jsonb_array_length(coalesce(payload -> 'wakeCommentIds', '[]')) > 0`,
+      `select 1 from agent_wakeup_requests w join issues i on i.id = w.issue_id and i.assignee_agent_id = w.agent_id
+       where w.issue_id = $1 and w.agent_id = $2 and w.status = 'deferred_issue_execution'
+         and jsonb_array_length(coalesce(w.payload -> 'wakeCommentIds', '[]')) > 0`,
       [issueId, agentId],
     );
     return rows.length > 0;
@@ -213,10 +215,12 @@ class Cancel extends Step {
   }
 }
 
+type Steering = 'pause' | 'drain' | 'resume' | 'terminate';
+
 class Steer extends Step {
   constructor(
     private readonly agent: number,
-    private readonly what: 'pause' | 'drain' | 'resume' | 'terminate',
+    private readonly what: Steering,
   ) {
     super();
   }
@@ -260,49 +264,50 @@ const maybe = <T>(one: fc.Arbitrary<T>) => fc.option(one, { nil: undefined });
 const anyOutcome = fc.constantFrom(...(Object.keys(OUTCOMES) as Outcome[]));
 const dispatch = fc.constant(new Dispatch());
 
-/** Dispatches and ends are repeated: most of what can go wrong needs several runs after each other. */
+const wake = fc
+  .tuple(
+    agent,
+    fc.option(issue),
+    maybe(fc.constantFrom('knots', 'sails')),
+    maybe(fc.constantFrom('issue_assigned', 'execution_review_requested', 'look')),
+    maybe(fc.constantFrom('k1', 'k2')),
+  )
+  .map((fields) => new Wake(...fields));
+const comment = fc.tuple(issue, fc.option(index), fc.option(agent)).map((fields) => new Change(...fields, {}));
+const assign = fc
+  .tuple(issue, agent)
+  .map(([at, assignee]) => new Change(at, null, null, { assignee, status: 'todo', silent: true }));
+const change = fc
+  .tuple(
+    issue,
+    fc.option(index),
+    fc.option(agent),
+    fc.record(
+      {
+        status: fc.constantFrom('todo', 'in_progress', 'done', 'cancelled'),
+        assignee: fc.option(agent),
+        silent: fc.boolean(),
+      },
+      { requiredKeys: [] },
+    ),
+  )
+  .map((fields) => new Change(...fields));
+const finish = fc.tuple(index, anyOutcome).map((fields) => new Finish(...fields));
+const succeed = index.map((at) => new Finish(at, 'succeeded'));
+const steer = fc
+  .tuple(agent, fc.constantFrom<Steering[]>('pause', 'drain', 'resume', 'resume', 'resume', 'terminate'))
+  .map((fields) => new Steer(...fields));
+
+/** What is listed twice happens more often: most of what can go wrong needs several runs after each other. */
 export const anyStep: fc.Arbitrary<fc.AsyncCommand<Model, World>>[] = [
-  fc
-    .tuple(
-      agent,
-      fc.option(issue),
-      maybe(fc.constantFrom('knots', 'sails')),
-      maybe(fc.constantFrom('issue_assigned', 'look')),
-      maybe(fc.constantFrom('k1', 'k2')),
-    )
-    .map((fields) => new Wake(...fields)),
-  fc
-    .tuple(
-      issue,
-      fc.option(index),
-      fc.option(agent),
-      fc.record(
-        {
-          status: fc.constantFrom('todo', 'in_progress', 'done', 'cancelled'),
-          assignee: fc.option(agent),
-          silent: fc.boolean(),
-        },
-        { requiredKeys: [] },
-      ),
-    )
-    .map((fields) => new Change(...fields)),
-  fc.tuple(issue, fc.option(index), fc.option(agent, { freq: 1 })).map((fields) => new Change(...fields, {})),
-  fc
-    .tuple(issue, agent)
-    .map(([issue, assignee]) => new Change(issue, null, null, { assignee, status: 'todo', silent: true })),
-  dispatch,
-  dispatch,
-  dispatch,
-  fc.tuple(index, anyOutcome).map((fields) => new Finish(...fields)),
-  fc.tuple(index, anyOutcome).map((fields) => new Finish(...fields)),
-  index.map((at) => new Finish(at, 'succeeded')),
+  ...[wake, wake, comment, comment, comment, assign, assign, change, change],
+  ...[dispatch, dispatch, dispatch, dispatch, finish, finish, finish, succeed],
   index.map((at) => new Crash(at)),
   index.map((at) => new Abandon(at)),
   index.map((at) => new FinishLate(at)),
   index.map((at) => new Cancel(at)),
-  fc
-    .tuple(agent, fc.constantFrom('pause', 'drain', 'resume', 'resume', 'resume', 'terminate'))
-    .map(([who, what]) => new Steer(who, what as 'pause')),
+  steer,
+  fc.constant(new RetriesAreDue()),
   fc.constant(new RetriesAreDue()),
   fc.constant(new TimersBeat()),
   fc.constant(new AllLeasesRunOut()),

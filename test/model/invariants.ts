@@ -116,7 +116,7 @@ export const INVARIANTS: Record<string, string> = {
     where requested_by_actor_type = 'agent' and requested_by_actor_id = agent_id::text and source <> 'on_demand'`,
   'an agent has at most one pending timer wake': `
     select agent_id::text, count(*)::text from agent_wakeup_requests where source = 'timer' and status = 'queued'
-    group by agent_id having count(*) > 1`,
+      and requested_by_actor_id <> 'retry' group by agent_id having count(*) > 1`,
   'no claim fails': `select id::text, waiting_reason::text from heartbeat_runs where claim_errors > 0`,
 };
 

@@ -25,6 +25,8 @@ export class AgentStops {
   @InTransaction(AgentTerminated)
   async terminated({ companyId, agentId }: AgentTerminated): Promise<void> {
     await this.cancels.cancelAllOf(companyId, agentId, 'The agent was terminated');
+    // Those that waited behind its own queued runs have been ended with these.
+    await this.em.flush();
     const waiting = await this.em.find(WakeupRequest, { companyId, agentId, status: 'deferred_issue_execution' });
     for (const wake of waiting) wake.cancel('agent_terminated', new Date());
     await this.events.record(

@@ -2,7 +2,7 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ReapLeases } from '../../src/heartbeat/reap-leases.js';
 import { eventually } from '../support/eventually.js';
-import { HandRunner, OUTCOMES, type RunRow } from '../support/hand-runner.js';
+import { HandRunner, isAlive, OUTCOMES, type RunRow } from '../support/hand-runner.js';
 import { Scenario } from '../support/scenario.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
@@ -505,12 +505,3 @@ describe('retries of real executions', () => {
     expect(await user.ended(retry.id)).toMatchObject({ status: 'succeeded' });
   });
 });
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -28,6 +28,7 @@ export interface RunRow {
   process_loss_retry_count: number;
   shutdown_retry_count: number;
   finished_at: Date | null;
+  cancel_requested_at: Date | null;
 }
 
 /**
@@ -87,5 +88,14 @@ export class HandRunner {
   async makeDue(runId: string): Promise<void> {
     const due = `update heartbeat_runs set due_at = now(), scheduled_retry_at = now() where id = $1`;
     await this.app.database.query(due, [runId]);
+  }
+}
+
+/** Whether there is such a process. */
+export function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
   }
 }

@@ -54,7 +54,7 @@ describe('a run that was asked for an answer', () => {
   const as = (run: ClaimedRun) => user.api.as(run.token);
   /** Makes the agent's own wake for the issue, with that reason, the only one. */
   const askedFor = async (reason: string, agentId = bela) => {
-    await user.api.post(`/heartbeat-runs/${(await runs())[0]!.id}/cancel`);
+    await user.api.post(`/heartbeat-runs/${(await runs())[0].id}/cancel`);
     await user.wake(agentId, { reason, payload: { issueId } });
     return steps.started();
   };
@@ -79,7 +79,7 @@ describe('a run that was asked for an answer', () => {
       reasons: [reason],
     });
     const after = await ended(outcome.succeeded());
-    expect(after.at(-1)).toMatchObject({ id: retry!.id, status: 'succeeded', comment_status: 'retry_exhausted' });
+    expect(after.at(-1)).toMatchObject({ id: retry.id, status: 'succeeded', comment_status: 'retry_exhausted' });
     expect(await steps.dispatch()).toBeNull();
   });
 
@@ -92,7 +92,7 @@ describe('a run that was asked for an answer', () => {
   });
 
   it('by a wake that joined it while it was queued has to answer too', async () => {
-    await user.api.post(`/heartbeat-runs/${(await runs())[0]!.id}/cancel`);
+    await user.api.post(`/heartbeat-runs/${(await runs())[0].id}/cancel`);
     await user.wake(anna, { reason: 'look', payload: { issueId } });
     await user.wake(anna, { reason: 'execution_review_requested', payload: { issueId } });
     await user.wake(anna, { reason: 'look again', payload: { issueId } });
@@ -206,7 +206,7 @@ describe('a run that was asked for an answer', () => {
     });
 
     it('when the comment that waits for it concerns it no more', async () => {
-      await user.api.post(`/heartbeat-runs/${(await runs())[0]!.id}/cancel`);
+      await user.api.post(`/heartbeat-runs/${(await runs())[0].id}/cancel`);
       await user.wake(anna, { reason: 'execution_review_requested', payload: { issueId } });
       const run = await steps.started();
       await says('One more thing.');

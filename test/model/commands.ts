@@ -23,7 +23,7 @@ abstract class Step implements fc.AsyncCommand<Model, World> {
 }
 
 function expectStatus(step: Step, { status, body }: { status: number; body: unknown }, ...allowed: number[]): void {
-  if (!allowed.includes(status)) throw new Error(`${step} was answered ${status}: ${JSON.stringify(body)}`);
+  if (!allowed.includes(status)) throw new Error(`${step.toString()} was answered ${status}: ${JSON.stringify(body)}`);
 }
 
 /** A person wakes an agent, for an issue or a task, maybe with a key that was used before. */
@@ -49,7 +49,9 @@ class Wake extends Step {
     const known = `${this.agent} ${this.key}`;
     const first = model.answers.get(known);
     if (first && !isDeepStrictEqual(first, { request, body: answer.body })) {
-      throw new Error(`${this} was answered differently the second time: ${JSON.stringify([first, answer.body])}`);
+      throw new Error(
+        `${this.toString()} was answered differently the second time: ${JSON.stringify([first, answer.body])}`,
+      );
     }
     model.answers.set(known, { request, body: answer.body });
   }
@@ -70,7 +72,7 @@ class Change extends Step {
     const { status, assignee, silent = false } = this.change;
     const run = this.by === null ? undefined : pick(model.executing, this.by);
     const body = this.mention === null ? 'Look at this.' : `What do you say, @${NAMES[this.mention]}?`;
-    const issueId = world.issues[this.issue]!;
+    const issueId = world.issues[this.issue];
     const api = run ? world.as(run) : world.api;
     const answer = await api.patch(`/issues/${issueId}`, {
       status,
@@ -91,11 +93,11 @@ class Change extends Step {
        where i.id = $1`,
       [issueId],
     );
-    const { open, assignee, woken } = seen!;
+    const { open, assignee, woken } = seen;
     const concerned = [open ? assignee : null, this.mention === null ? null : world.agents[this.mention]];
     const expected = [...new Set(concerned)].filter((id) => id && id !== run?.agentId);
     if (JSON.stringify(expected.sort()) !== JSON.stringify(woken.sort())) {
-      throw new Error(`${this} woke ${JSON.stringify(woken)} instead of ${JSON.stringify(expected)}`);
+      throw new Error(`${this.toString()} woke ${JSON.stringify(woken)} instead of ${JSON.stringify(expected)}`);
     }
   }
 }
@@ -136,7 +138,7 @@ abstract class OfExecuting extends Step {
   }
 
   protected take(model: Model): ClaimedRun {
-    return model.executing.splice(this.index % model.executing.length, 1)[0]!;
+    return model.executing.splice(this.index % model.executing.length, 1)[0];
   }
 }
 
@@ -151,7 +153,8 @@ class Finish extends OfExecuting {
   protected async act(model: Model, world: World): Promise<void> {
     const run = this.take(model);
     const isAwaited = await this.hasWaitingComment(run, world);
-    if (!(await world.steps.end(run, OUTCOMES[this.outcome]()))) throw new Error(`${this} did not end ${run.id}`);
+    if (!(await world.steps.end(run, OUTCOMES[this.outcome]())))
+      throw new Error(`${this.toString()} did not end ${run.id}`);
     const [asked] = await world.query(
       `select 1 from heartbeat_runs where retry_of_run_id = $1 and scheduled_retry_reason = 'missing_issue_comment'`,
       [run.id],
@@ -199,7 +202,7 @@ class FinishLate extends Step {
   protected async act(model: Model, world: World): Promise<void> {
     const run = pick(model.lost, this.index)!;
     if (await world.steps.end(run, outcome.succeeded('Too late.')))
-      throw new Error(`${this} ended ${run.id}, which was lost`);
+      throw new Error(`${this.toString()} ended ${run.id}, which was lost`);
   }
 }
 

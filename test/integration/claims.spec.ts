@@ -33,7 +33,7 @@ describe('a claim', () => {
   const claim = (candidate: Candidate, app = apps[0]) => app.get(ClaimRuns).claim([candidate], 1, () => undefined);
   /** Two processes go for one run each, at the same moment. */
   const claimAtOnce = async ([first, second]: Candidate[]) => {
-    const answers = await Promise.allSettled([claim(first!, apps[0]), claim(second!, apps[1])]);
+    const answers = await Promise.allSettled([claim(first, apps[0]), claim(second, apps[1])]);
     return answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
   };
   const running = () =>
@@ -69,7 +69,7 @@ describe('a claim', () => {
         woken.push(await fleet.wakeFor(await fleet.agent(), { executionWorkspaceId }));
       const seen = await candidates(...woken);
       const slots = apps.map((app, index) => {
-        jest.spyOn(app.get(Gate), 'candidates').mockResolvedValueOnce([seen[index]!]);
+        jest.spyOn(app.get(Gate), 'candidates').mockResolvedValueOnce([seen[index]]);
         return app.get(ProvisionService).provision();
       });
       expect((await Promise.all(slots)).filter((run) => run !== null)).toHaveLength(1);
@@ -84,14 +84,14 @@ describe('a claim', () => {
       const agentId = await fleet.agent();
       const [seen] = await candidates(...(await fleet.wake(agentId, 1)));
       await fleet.user.api.post(`/agents/${agentId}/pause`, { drain: true });
-      expect(await claim(seen!)).toEqual([]);
+      expect(await claim(seen)).toEqual([]);
     });
 
     it('when the environment began to drain', async () => {
       const environmentId = await fleet.create('environments', { name: 'site', driver: 'other' });
       const [seen] = await candidates(await fleet.wakeFor(await fleet.agent(), { environmentId }));
       await fleet.user.api.post(`/environments/${environmentId}/drain`);
-      expect(await claim(seen!)).toEqual([]);
+      expect(await claim(seen)).toEqual([]);
     });
 
     it('when the exclusive workspace was taken', async () => {
@@ -100,29 +100,29 @@ describe('a claim', () => {
       for (let agent = 0; agent < 2; agent++)
         woken.push(await fleet.wakeFor(await fleet.agent(), { executionWorkspaceId }));
       const [first, second] = await candidates(...woken);
-      expect(await claim(first!)).toHaveLength(1);
-      expect(await claim(second!)).toEqual([]);
+      expect(await claim(first)).toHaveLength(1);
+      expect(await claim(second)).toEqual([]);
     });
 
     it('when the agent reached its cap', async () => {
       const agentId = await fleet.agent(2);
       const [first, second] = await candidates(...(await fleet.wake(agentId, 2)));
       await setCap(`/agents/${agentId}`, { runtimeConfig: { heartbeat: { maxConcurrentRuns: 1 } } });
-      expect(await claim(first!)).toHaveLength(1);
-      expect(await claim(second!)).toEqual([]);
+      expect(await claim(first)).toHaveLength(1);
+      expect(await claim(second)).toEqual([]);
     });
 
     it('when the company was given a cap, which nobody could count against yet', async () => {
       const [seen] = await candidates(...(await fleet.wake(await fleet.agent(), 1)));
       await setCap(`/companies/${fleet.companyId}`, { maxConcurrentRuns: 1 });
-      expect(await claim(seen!)).toEqual([]);
-      expect(await claim((await candidates(seen!.id))[0]!)).toHaveLength(1);
+      expect(await claim(seen)).toEqual([]);
+      expect(await claim((await candidates(seen.id))[0])).toHaveLength(1);
     });
 
     it('when it has started', async () => {
       const [seen] = await candidates(...(await fleet.wake(await fleet.agent(), 1)));
-      expect(await claim(seen!)).toHaveLength(1);
-      expect(await claim(seen!)).toEqual([]);
+      expect(await claim(seen)).toHaveLength(1);
+      expect(await claim(seen)).toEqual([]);
     });
   });
 });

@@ -128,7 +128,7 @@ describe('a failure between two statements', () => {
           [id],
         );
         expect(kept).toMatchObject({ claim_errors: errors, wait_sec: waitSec });
-        expect(kept!.waiting_reason).toMatchObject({
+        expect(kept.waiting_reason).toMatchObject({
           code: 'claim_failed',
           message: expect.stringMatching(/A statement failed on purpose/),
         });
@@ -227,7 +227,7 @@ describe('a failure between two statements', () => {
       );
       await eventually(
         () => state(id),
-        (seen) => seen!.run !== 'running',
+        (seen) => seen.run !== 'running',
       );
       expect(await state(id)).toMatchObject({ run: 'failed', errorCode: 'process_lost', leases: ['expired'] });
     });

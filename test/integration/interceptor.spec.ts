@@ -74,7 +74,7 @@ describe(EnvironmentLeaseInterceptor.name, () => {
       await user.ended(id);
       await runner.close();
       expect(execute).toHaveBeenCalledTimes(1);
-      const slot = execute.mock.calls[0]![0];
+      const slot = execute.mock.calls[0][0];
       expect(intercept.mock.calls.map(([context]) => context.getArgByIndex<ExecutionSlot>(1))).toContain(slot);
       await expectOneLife(id);
     });

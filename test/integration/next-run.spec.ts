@@ -62,7 +62,7 @@ describe('the next run', () => {
         async () => {
           const [first] = await fleet.wake(await fleet.agent(1), 8);
           void dispatch();
-          await fleet.user.reached(first!, ['running']);
+          await fleet.user.reached(first, ['running']);
         },
       ],
       [
@@ -71,9 +71,9 @@ describe('the next run', () => {
           const other = new Fleet(app, await fleet.user.company());
           await fleet.user.api.patch(`/companies/${other.companyId}`, { maxConcurrentRuns: 1 });
           const agents = await Promise.all(Array.from({ length: 4 }, () => other.agent()));
-          const [first] = await other.wake(agents[0]!, 1);
+          const [first] = await other.wake(agents[0], 1);
           void dispatch();
-          await fleet.user.reached(first!, ['running']);
+          await fleet.user.reached(first, ['running']);
           for (const agentId of agents) await other.wake(agentId, 3);
         },
       ],
@@ -89,7 +89,7 @@ describe('the next run', () => {
     it.each(blockers)('%s', async (_what, block) => {
       await block();
       const [id] = await fleet.wake(await fleet.agent(), 1);
-      held.succeed(id!);
+      held.succeed(id);
       expect((await dispatch()).run?.id).toBe(id);
     });
 
@@ -99,7 +99,7 @@ describe('the next run', () => {
       for (let run = 0; run < 4; run++) await fleet.wakeFor(agentId, { environmentId });
       await fleet.user.api.post(`/environments/${environmentId}/drain`);
       const [id] = await fleet.wake(agentId, 1);
-      held.succeed(id!);
+      held.succeed(id);
       expect((await dispatch()).run?.id).toBe(id);
     });
   });

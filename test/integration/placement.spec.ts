@@ -219,7 +219,7 @@ describe('where a run goes', () => {
     it('while Local is draining', async () => {
       const environments = await user.api.get<{ id: string }[]>(`/companies/${companyId}/environments`);
       const { id } = await user.wake(await user.agent(companyId, 'true'));
-      await user.api.post(`/environments/${environments.body[0]!.id}/drain`);
+      await user.api.post(`/environments/${environments.body[0].id}/drain`);
       expect((await dispatch()).run).toBeNull();
       expect(await placement(id)).toMatchObject({
         decidedBy: 'default',

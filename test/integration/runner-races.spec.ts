@@ -33,7 +33,7 @@ describe('several runners on one database', () => {
     anyDriverIsLocal(...apps);
     held = new HeldAdapter(...apps);
     held.letGo(RUN_MS);
-    fleet = new Fleet(apps[0]!, await new Scenario(apps[0]!.url).company());
+    fleet = new Fleet(apps[0], await new Scenario(apps[0].url).company());
   });
   afterEach(() => jest.restoreAllMocks());
 
@@ -47,7 +47,7 @@ describe('several runners on one database', () => {
   };
   const local = async () => {
     const { body } = await fleet.user.api.get<{ id: string }[]>(`/companies/${fleet.companyId}/environments`);
-    return body[0]!.id;
+    return body[0].id;
   };
   const outcomes = () =>
     database.query(

@@ -55,7 +55,7 @@ describe('a wake', () => {
   const attempt = (body: object = {}, agent = agentId, api = user.api) =>
     api.post<WakeAnswer & Refusal>(`/agents/${agent}/wakeup`, body);
   const row = async (wakeupRequestId: string) =>
-    (await app.database.query<WakeRow>('select * from agent_wakeup_requests where id = $1', [wakeupRequestId]))[0]!;
+    (await app.database.query<WakeRow>('select * from agent_wakeup_requests where id = $1', [wakeupRequestId]))[0];
   const actions = async () => {
     const { body } = await user.api.get<ActivityEntry[]>(`/companies/${companyId}/activity`);
     return body
@@ -274,8 +274,8 @@ describe('a wake', () => {
       const [ended, promoted] = await runsOf(issueId);
       expect(ended).toMatchObject({ id: working.id, status });
       expect(promoted).toMatchObject({ agent_id: other, status: 'queued' });
-      expect(await row(waiting.wakeupRequestId)).toMatchObject({ status: 'queued', run_id: promoted!.id });
-      expect((await user.run(promoted!.id)).contextSnapshot).toMatchObject({ wakeReason: 'later', issueId });
+      expect(await row(waiting.wakeupRequestId)).toMatchObject({ status: 'queued', run_id: promoted.id });
+      expect((await user.run(promoted.id)).contextSnapshot).toMatchObject({ wakeReason: 'later', issueId });
     });
 
     it('until the retry of a lost run has ended too', async () => {

@@ -65,7 +65,7 @@ export class Fleet {
          group by a.id) at_each_start`,
       [this.companyId],
     );
-    return row!.most;
+    return row.most;
   }
 }
 

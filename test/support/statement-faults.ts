@@ -7,7 +7,7 @@ type Query = (this: pg.Client, ...args: unknown[]) => unknown;
  * connections send meanwhile, inside or outside transactions, goes through.
  */
 export class StatementFaults {
-  private readonly original = pg.Client.prototype.query as Query;
+  private readonly original = Reflect.get(pg.Client.prototype, 'query') as Query;
   /** The texts of the counted statements, from `begin` up to the failed one or `commit`. */
   readonly sent: string[] = [];
   private armed = false;
@@ -19,13 +19,10 @@ export class StatementFaults {
   private holding = false;
 
   constructor() {
-    const faults = this;
-    pg.Client.prototype.query = function (this: pg.Client, ...args: unknown[]) {
-      const text = textOf(args[0]);
-      const pass = () => faults.original.apply(this, args);
-      if (text === 'begin' && faults.holding) return faults.released.promise.then(pass);
-      return faults.refuses(this, text) ? faults.fail(args) : pass();
-    } as typeof pg.Client.prototype.query;
+    const intercept = (client: pg.Client, args: unknown[]) => this.intercept(client, args);
+    this.replaceQuery(function (this: pg.Client, ...args) {
+      return intercept(this, args);
+    });
   }
 
   /** Counts the transaction that begins next: its statement with this index fails, `begin` being 0. */
@@ -62,7 +59,18 @@ export class StatementFaults {
   /** Lets everything through again, for good. */
   stop(): void {
     this.release();
-    pg.Client.prototype.query = this.original as typeof pg.Client.prototype.query;
+    this.replaceQuery(this.original);
+  }
+
+  private replaceQuery(query: Query): void {
+    Reflect.set(pg.Client.prototype, 'query', query);
+  }
+
+  private intercept(client: pg.Client, args: unknown[]): unknown {
+    const text = textOf(args[0]);
+    const pass = () => this.original.apply(client, args);
+    if (text === 'begin' && this.holding) return this.released.promise.then(pass);
+    return this.refuses(client, text) ? this.fail(args) : pass();
   }
 
   private refuses(client: pg.Client, text: string): boolean {

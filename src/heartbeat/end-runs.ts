@@ -31,6 +31,25 @@ export class EndRuns {
     );
   }
 
+  /**
+   * The same for those of the runs whose agent and issue nobody else holds, so that one of them stops no other.
+   * @returns the ids of these runs.
+   */
+  async tryLockOwnersOf(runIds: string[]): Promise<string[]> {
+    const runs = await this.em.execute<{ id: string; agent_id: string; issue_id: string | null }[]>(
+      `select id, agent_id, issue_id from heartbeat_runs where id = any(?::uuid[])`,
+      [`{${runIds.join(',')}}`],
+    );
+    const agents = await this.em.execute<{ id: string }[]>(
+      `select id from agents where id = any(?::uuid[]) order by id for no key update skip locked`,
+      [`{${runs.map((run) => run.agent_id).join(',')}}`],
+    );
+    const held = new Set(agents.map(({ id }) => id));
+    const free = runs.filter((run) => held.has(run.agent_id));
+    const issues = await this.tryLockIssues(free.flatMap((run) => run.issue_id ?? []));
+    return free.filter((run) => run.issue_id === null || issues.has(run.issue_id)).map(({ id }) => id);
+  }
+
   /** Holds those of the issues that nobody else holds; for a caller that holds runs already. */
   async tryLockIssues(issueIds: string[]): Promise<Set<string>> {
     if (issueIds.length === 0) return new Set();

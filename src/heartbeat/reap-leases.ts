@@ -69,7 +69,10 @@ export class ReapLeases {
     }
   }
 
-  /** Locks in the house order (agent, issue, run, lease) and looks again: what was renewed or ended meanwhile is left alone. */
+  /**
+   * Locks in the house order (agent, issue, run, lease) and looks again: what was renewed or ended meanwhile is left
+   * alone, and what somebody else holds is left to the next pass.
+   */
   private end(page: Expired[]): Promise<string[]> {
     return inTransaction(this.em, async () => {
       const over = await this.lock(page);
@@ -92,8 +95,7 @@ export class ReapLeases {
   }
 
   private async lock(page: Expired[]): Promise<Expired[]> {
-    const runIds = page.flatMap(({ heartbeat_run_id: id }) => (id ? [id] : []));
-    if (runIds.length > 0) await this.runs.lockOwnersOf(runIds);
+    const runIds = await this.runs.tryLockOwnersOf(page.flatMap(({ heartbeat_run_id: id }) => (id ? [id] : [])));
     const held = await this.em.execute<{ id: string }[]>(
       `select id from heartbeat_runs where id = any(?::uuid[]) order by id for no key update skip locked`,
       [`{${runIds.join(',')}}`],

@@ -13,6 +13,8 @@ const NOT_ITS_FAULT: ReadonlySet<string> = new Set([
   'transient_upstream',
   'driver_failed',
   'place_unavailable',
+  'execution_failed',
+  'finalise_failed',
 ]);
 
 /** Lets an agent's status follow how its runs end; the caller holds the agents. */

@@ -1,6 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { BerthConfig } from '../config/config.js';
 import { DriverRegistry } from '../environments/drivers/driver-registry.js';
+import { DriverFailedError } from '../environments/drivers/driver-errors.js';
 import type { EnvironmentDriver, RealisedPlace } from '../environments/drivers/environment-driver.port.js';
 import { DomainError } from '../errors/domain-error.js';
 import { LeaseLostError } from '../leases/lease-errors.js';
@@ -62,7 +63,7 @@ export class ExecuteRun {
       const result = await this.invoke(run, driver, slot.place, log, signal);
       return fromAdapter(result);
     } catch (error) {
-      return failedOutcome('adapter_failed', messageOf(error));
+      return failedOutcome(error instanceof DriverFailedError ? error.code : 'adapter_failed', messageOf(error));
     }
   }
 
@@ -87,18 +88,20 @@ export class ExecuteRun {
       stdoutEnd: () => log.stdoutEnd,
       invoked: (details) => void recorded.push(this.invocations.record(run, details, null)),
       execute: (command) =>
-        driver.execute(place, {
-          ...command,
-          // Read when the command is to be ended, because its grace never reaches past the lease.
-          get graceMs() {
-            return Math.min(command.graceMs, running.msLeft(run));
-          },
-          onOutput: (stream, chunk) => log.write(stream, chunk),
-          onSpawn: (child) => {
-            const details = { command: command.program, commandArgs: command.args, cwd: command.cwd ?? place.cwd };
-            recorded.push(this.invocations.record(run, details, child));
-          },
-        }),
+        driver
+          .execute(place, {
+            ...command,
+            // Read when the command is to be ended, because its grace never reaches past the lease.
+            get graceMs() {
+              return Math.min(command.graceMs, running.msLeft(run));
+            },
+            onOutput: (stream, chunk) => log.write(stream, chunk),
+            onSpawn: (child) => {
+              const details = { command: command.program, commandArgs: command.args, cwd: command.cwd ?? place.cwd };
+              recorded.push(this.invocations.record(run, details, child));
+            },
+          })
+          .catch(asDriverFailure),
     };
     try {
       return await this.adapters.get(run.adapterType).execute(context);
@@ -162,6 +165,11 @@ function stoppedOutcome(outcome: RunOutcome, signal: AbortSignal, limits: Execut
     case 'lease_lost':
       return { ...outcome, status: 'failed', error: 'The lease was lost', errorCode: 'process_lost' };
   }
+}
+
+/** What breaks in the place is not the agent's fault, whichever adapter passes it on. */
+function asDriverFailure(error: unknown): never {
+  throw error instanceof DomainError ? error : new DriverFailedError(messageOf(error));
 }
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

@@ -18,6 +18,12 @@ export class PlaceUnavailableError extends DomainError {
   readonly code = 'place_unavailable';
 }
 
+/** The driver broke while a command ran: nothing that the command did. */
+export class DriverFailedError extends DomainError {
+  readonly kind = 'conflict';
+  readonly code = 'driver_failed';
+}
+
 /** The program could not be started: not there, not executable, or its directory is missing. */
 export class CommandNotStartedError extends DomainError {
   readonly kind = 'conflict';

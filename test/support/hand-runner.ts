@@ -1,7 +1,7 @@
 import { ClaimRuns } from '../../src/heartbeat/claim-runs.js';
 import type { ClaimedRun } from '../../src/heartbeat/claimed-run.js';
 import { FinaliseService } from '../../src/heartbeat/finalise.service.js';
-import { Gate } from '../../src/heartbeat/gate.js';
+import { Gate, type Candidate } from '../../src/heartbeat/gate.js';
 import { ReapLeases } from '../../src/heartbeat/reap-leases.js';
 import { failedOutcome, type RunOutcome } from '../../src/heartbeat/run-outcome.js';
 import { eventually } from './eventually.js';
@@ -40,8 +40,17 @@ export class HandRunner {
 
   /** Starts one of the agent's runs that may start; null when none may. */
   async start(agentId: string): Promise<ClaimedRun | null> {
-    const candidates = (await this.app.get(Gate).candidates(ALL)).filter((one) => one.agentId === agentId);
-    const [run] = await this.app.get(ClaimRuns).claim(candidates, 1, () => undefined);
+    return this.claim(await this.look(agentId));
+  }
+
+  /** The first half of a start: what may start as far as can be seen without locks. */
+  async look(agentId: string): Promise<Candidate[]> {
+    return (await this.app.get(Gate).candidates(ALL)).filter((one) => one.agentId === agentId);
+  }
+
+  /** The other half, which decides again under locks. */
+  async claim(seen: Candidate[]): Promise<ClaimedRun | null> {
+    const [run] = await this.app.get(ClaimRuns).claim(seen, 1, () => undefined);
     return run ?? null;
   }
 

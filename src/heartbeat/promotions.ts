@@ -20,6 +20,7 @@ interface Waiting {
   agent_status: string;
   company_status: string;
   issue_closed: boolean;
+  issue_deleted: boolean;
   has_comment: boolean;
   is_assignee: boolean;
 }
@@ -81,7 +82,7 @@ export class Promotions {
   private waitingFor(issueIds: string[]): Promise<Waiting[]> {
     return this.em.execute<Waiting[]>(
       `select x.*, a.status as agent_status, c.status as company_status, i.assignee_agent_id = x.agent_id as is_assignee,
-         i.deleted_at is not null or i.status in ('done', 'cancelled') as issue_closed
+         i.deleted_at is not null as issue_deleted, i.status in ('done', 'cancelled') as issue_closed
        from (
          select 'wake' as kind, w.id, w.issue_id, w.company_id, w.agent_id,
            exists (select 1 from issue_comments c where c.issue_id = w.issue_id
@@ -146,6 +147,7 @@ function pointless(one: Waiting): string | null {
   if (one.company_status === 'archived') return 'company_archived';
   if (one.agent_status === 'terminated') return 'agent_terminated';
   if (one.agent_status === 'paused') return 'agent_paused';
+  if (one.issue_deleted) return 'issue_deleted';
   if (!one.is_assignee && isForAssigneeOnly(one.reasons)) return 'issue_reassigned';
   return one.issue_closed && !one.has_comment ? 'issue_closed' : null;
 }

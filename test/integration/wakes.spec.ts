@@ -434,6 +434,15 @@ describe('a wake', () => {
     }
   });
 
+  it('and another at the same moment make one run of a task', async () => {
+    for (let round = 0; round < 10; round++) {
+      const payload = { taskKey: `task ${round}` };
+      const answers = await Promise.all([wake({ payload }), wake({ payload })]);
+      expect(answers.map(({ wakeStatus }) => wakeStatus).toSorted()).toEqual(['coalesced', 'queued']);
+      expect(new Set(answers.map(({ id }) => id)).size).toBe(1);
+    }
+  });
+
   it('is not lost when the run that it would join ends at the same moment', async () => {
     const other = await user.agent(companyId, 'true');
     for (let round = 0; round < 10; round++) {

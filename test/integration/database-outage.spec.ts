@@ -31,7 +31,10 @@ describe('while the database is away for less than the life of a lease', () => {
 
   it('a run goes on and its own result is recorded afterwards; the server says how it is, and works again', async () => {
     const script = `echo before; ${tally.add}; sleep 3; echo after; exit 7`;
+    // What has written meanwhile waits with its log; what is silent, with its end.
     const { id } = await user.wake(await user.agent(companyId, script));
+    const silent = await user.wake(await user.agent(companyId, 'sleep 3; exit 8'));
+    await user.reached(silent.id, ['running']);
     await eventually(
       () => user.log(id),
       (log) => log === 'before\n',
@@ -55,11 +58,15 @@ describe('while the database is away for less than the life of a lease', () => {
       errorCode: 'adapter_failed',
       exitCode: 7,
     });
+    const silentEnd = await user.ended(silent.id, withinMs);
+    expect(silentEnd).toMatchObject({ status: 'failed', errorCode: 'adapter_failed', exitCode: 8 });
     expect(await user.log(id)).toBe('before\nafter\n');
-    expect(await user.leases(id)).toMatchObject([{ status: 'failed' }]);
-    expect(await user.actions(companyId, id)).toEqual(WHOLE_LIFE);
+    for (const runId of [id, silent.id]) {
+      expect(await user.leases(runId)).toMatchObject([{ status: 'failed' }]);
+      expect(await user.actions(companyId, runId)).toEqual(WHOLE_LIFE);
+    }
     expect(await tally.count()).toBe(1);
-    expect(await app.database.query('select 1 from heartbeat_runs where company_id = $1', [companyId])).toHaveLength(1);
+    expect(await app.database.query('select 1 from heartbeat_runs where company_id = $1', [companyId])).toHaveLength(2);
 
     // Every slot, and the connection for notifications, has to have found back by itself.
     const agents = await Promise.all(Array.from({ length: 8 }, () => user.agent(companyId, 'true')));

@@ -6,6 +6,7 @@ import { LeaseLostError } from '../../src/leases/lease-errors.js';
 import { RenewLeases } from '../../src/leases/renew-leases.js';
 import { isGroupRunning } from '../contracts/process-groups.js';
 import { eventually } from '../support/eventually.js';
+import { holdTransaction } from '../support/held-transaction.js';
 import { startProxiedApp, Tally, type ProxiedApp } from '../support/proxied-app.js';
 import { Scenario, type Run } from '../support/scenario.js';
 
@@ -71,6 +72,16 @@ describe('the lease of a running run', () => {
       });
     });
 
+  /** Waits until so many others wait for a row that somebody holds. */
+  const waiting = (count: number) =>
+    eventually(
+      () =>
+        app.database.query(
+          `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+        ),
+      (sessions) => sessions.length === count,
+    );
+
   const expire = (runId: string) =>
     app.database.query(
       `update environment_leases set expires_at = acquired_at + interval '1 ms' where heartbeat_run_id = $1`,
@@ -130,6 +141,21 @@ describe('the lease of a running run', () => {
     await gone(groupId, 5_000);
     expect(await end).toBeInstanceOf(LeaseLostError);
     expect(await recordOf(run.id)).toEqual(record);
+  });
+
+  it('taken away just after its holder recorded the end changes nothing of that', async () => {
+    const { run } = await started(await agentThatOnce('sleep 1'));
+    const [lease] = await user.leases(run.id);
+    // Both ask for the agent's row first, and get it in the order in which they asked.
+    const holder = await holdTransaction(app.database, 'select 1 from agents where id = $1 for update', [run.agentId]);
+    await waiting(1);
+    const release = user.api.post(`/environment-leases/${lease.id}/release`, { force: true });
+    await waiting(2);
+    await holder.commit();
+    expect((await release).status).toBe(200);
+    expect(await user.run(run.id)).toMatchObject({ status: 'succeeded', exitCode: 0 });
+    const actions = await user.actions(companyId, run.id);
+    expect(actions.slice(-2)).toEqual(['heartbeat.succeeded', 'environment.lease_released']);
   });
 
   it('run out behind its back ends its process, and the run is retried once', async () => {

@@ -50,7 +50,7 @@ describe('the lease of a running run', () => {
       () => tally.count(),
       (count) => count === 1,
     );
-    return { run: await user.run(id), groupId: group!.id };
+    return { run: await user.run(id), groupId: group.id };
   }
 
   const gone = (groupId: number, withinMs: number) =>
@@ -104,7 +104,7 @@ describe('the lease of a running run', () => {
       () => app.database.query<{ id: string }>(RUNS_OF_COMPANY, [companyId]),
       (runs) => runs.length === 2,
     );
-    const retry = await user.ended(all[1]!.id);
+    const retry = await user.ended(all[1].id);
     expect(retry).toMatchObject({ status: 'succeeded', retryOfRunId: runId });
     expect(await tally.count()).toBe(2);
     expect(await app.database.query(RUNS_OF_COMPANY, [companyId])).toHaveLength(2);
@@ -119,12 +119,12 @@ describe('the lease of a running run', () => {
   it('is not renewed with a token that is not its own', async () => {
     const { run, groupId } = await started(await agentThatOnce(FOREVER));
     const [lease] = await user.leases(run.id);
-    const fencingToken = lease!.fencingToken + 1;
-    expect(await app.get(RenewLeases).renew([{ id: lease!.id, fencingToken }], 3600)).toEqual(new Map());
-    const answer = await user.api.post(`/environment-leases/${lease!.id}/renew`, { fencingToken, ttlSec: 3600 });
+    const fencingToken = lease.fencingToken + 1;
+    expect(await app.get(RenewLeases).renew([{ id: lease.id, fencingToken }], 3600)).toEqual(new Map());
+    const answer = await user.api.post(`/environment-leases/${lease.id}/renew`, { fencingToken, ttlSec: 3600 });
     expect(answer).toMatchObject({ status: 410, body: { code: 'lease_lost' } });
     const [after] = await user.leases(run.id);
-    expect(Date.parse(after!.expiresAt)).toBeLessThan(Date.now() + 2 * TTL_SEC * 1000);
+    expect(Date.parse(after.expiresAt)).toBeLessThan(Date.now() + 2 * TTL_SEC * 1000);
     await user.api.post(`/heartbeat-runs/${run.id}/cancel`);
     await user.ended(run.id);
     expect(isGroupRunning(groupId)).toBe(false);
@@ -134,7 +134,7 @@ describe('the lease of a running run', () => {
     const end = endOfNext();
     const { run, groupId } = await started(await agentThatOnce(FOREVER));
     const [lease] = await user.leases(run.id);
-    await user.api.post(`/environment-leases/${lease!.id}/release`, { force: true, reason: 'needed elsewhere' });
+    await user.api.post(`/environment-leases/${lease.id}/release`, { force: true, reason: 'needed elsewhere' });
     const record = await recordOf(run.id);
     expect(record.run).toMatchObject({ status: 'cancelled', error: 'needed elsewhere' });
     expect(record.leases).toMatchObject([{ status: 'released' }]);
@@ -212,7 +212,7 @@ describe('a lease of a minute that an operator takes away', () => {
     );
     await user.api.post(`/heartbeat-runs/${id}/leases/release`, { force: true });
     await eventually(
-      () => Promise.resolve(isGroupRunning(group!.id)),
+      () => Promise.resolve(isGroupRunning(group.id)),
       (running) => !running,
       3_000,
     );

@@ -43,7 +43,7 @@ describe('an application that is closed', () => {
       () => database.query<{ id: number }>('select process_group_id as id from heartbeat_runs where id = $1', [id]),
       ([row]) => typeof row?.id === 'number',
     );
-    return { run: await user.run(id), groupId: group!.id };
+    return { run: await user.run(id), groupId: group.id };
   }
 
   const retryOf = async (runId: string) => {
@@ -51,7 +51,7 @@ describe('an application that is closed', () => {
       runId,
     ]);
     expect(rows).toHaveLength(1);
-    return user.run(rows[0]!.id);
+    return user.run(rows[0].id);
   };
 
   /** Expects a run to have been ended and queued again by a shutdown. */

@@ -1,6 +1,6 @@
 import { jest } from '@jest/globals';
 import { DriverRegistry } from '../../src/environments/drivers/driver-registry.js';
-import { failedOutcome, type RunOutcome } from '../../src/heartbeat/run-outcome.js';
+import { failedOutcome, type RunOutcome } from '../../src/heartbeat/runs/run-outcome.js';
 import { HandRunner, OUTCOMES } from '../support/hand-runner.js';
 import { Scenario, type ActivityEntry } from '../support/scenario.js';
 import { startStillApp } from '../support/still-app.js';
@@ -144,10 +144,11 @@ describe('the status of an agent', () => {
       expect(await pauses()).toEqual([]);
     });
 
-    it('is paused once, when the last of them end together', async () => {
+    it('is paused once, whatever else still fails, at once or later', async () => {
       await end(...alike(4, exit(1)));
       const runs = [await start('a'), await start('b'), await start('c')];
-      await Promise.all(runs.map((run) => hand.end(run, exit(1))));
+      await Promise.all(runs.slice(1).map((run) => hand.end(run, exit(1))));
+      await hand.end(runs[0], exit(1));
       expect(await agent()).toMatchObject({ status: 'paused' });
       expect(await pauses()).toHaveLength(1);
     });

@@ -1,4 +1,4 @@
-import { Promotions } from '../../src/heartbeat/promotions.js';
+import { Promotions } from '../../src/heartbeat/ending/promotions.js';
 import { eventually } from '../support/eventually.js';
 import { HandRunner, isAlive, OUTCOMES } from '../support/hand-runner.js';
 import { Scenario, type ActivityEntry, type Run } from '../support/scenario.js';
@@ -250,6 +250,17 @@ describe('what stops runs', () => {
       expect((await cancel(run.id)).status).toBe(200);
       expect(await hand.row(run.id)).toEqual(before);
       expect(await recordsOf(agentId, 'heartbeat.cancel_requested')).toEqual([]);
+    });
+
+    it('by forced releases of its lease, all at once, is one end', async () => {
+      const agentId = await agent();
+      await wake(agentId);
+      const run = await hand.started(agentId);
+      const release = () => user.api.post(`/heartbeat-runs/${run.id}/leases/release`, { force: true });
+      const answers = await Promise.all(Array.from({ length: 8 }, release));
+      expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+      expect(await hand.row(run.id)).toMatchObject({ status: 'cancelled', error_code: 'lease_revoked' });
+      expect(await recordsOf(agentId, 'heartbeat.cancelled')).toHaveLength(1);
     });
 
     it('at the moment of the end leaves one end, and no retry where that is a cancellation', async () => {

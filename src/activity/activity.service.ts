@@ -11,7 +11,7 @@ import { inTransaction } from '../database/transaction.js';
 import { NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
 import { currentActor } from '../events/request-scope.js';
-import { HeartbeatRun } from '../heartbeat/heartbeat-run.entity.js';
+import { HeartbeatRun } from '../heartbeat/runs/heartbeat-run.entity.js';
 import { Issue } from '../issues/issue.entity.js';
 import type { ActivityQueryDto, AddActivityDto } from './activity.dto.js';
 import { Activity } from './activity.entity.js';

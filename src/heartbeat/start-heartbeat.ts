@@ -1,10 +1,10 @@
 import type { INestApplication } from '@nestjs/common';
 import type { MicroserviceOptions } from '@nestjs/microservices';
 import { BerthConfig } from '../config/config.js';
-import { ExecutionServer } from './execution.server.js';
-import { Reaper } from './reaper.js';
-import { Runner } from './runner.js';
-import { Timers } from './timers.js';
+import { ExecutionServer } from './execution/execution.server.js';
+import { Reaper } from './ending/reaper.js';
+import { Runner } from './execution/runner.js';
+import { Timers } from './wakes/timers.js';
 
 /** Puts the execution handler behind its transport; before the application's microservices are started. */
 export function connectExecution(app: INestApplication): void {

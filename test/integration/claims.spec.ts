@@ -2,9 +2,9 @@ import { jest } from '@jest/globals';
 import { anyDriverIsLocal, Fleet } from '../support/fleet.js';
 import { Scenario } from '../support/scenario.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
-import { ClaimRuns } from '../../src/heartbeat/claim-runs.js';
-import { Gate, type Candidate } from '../../src/heartbeat/gate.js';
-import { ProvisionService } from '../../src/heartbeat/provision.service.js';
+import { ClaimRuns } from '../../src/heartbeat/claiming/claim-runs.js';
+import { Gate, type Candidate } from '../../src/heartbeat/claiming/gate.js';
+import { ProvisionService } from '../../src/heartbeat/claiming/provision.service.js';
 
 /** What was seen without locks is decided again under them. Each claim here goes for one run that was free to start. */
 describe('a claim', () => {

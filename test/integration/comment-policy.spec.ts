@@ -1,8 +1,8 @@
 import { outcome, startStillApp, Steps } from '../support/still-app.js';
 import { Scenario } from '../support/scenario.js';
 import type { TestApp } from '../support/test-app.js';
-import type { ClaimedRun } from '../../src/heartbeat/claimed-run.js';
-import type { RunOutcome } from '../../src/heartbeat/run-outcome.js';
+import type { ClaimedRun } from '../../src/heartbeat/runs/claimed-run.js';
+import type { RunOutcome } from '../../src/heartbeat/runs/run-outcome.js';
 
 interface RunRow {
   id: string;

@@ -5,9 +5,9 @@ import { startTestApp, type TestApp } from '../support/test-app.js';
 import { eventually } from '../support/eventually.js';
 import type { AdapterResult } from '../../src/heartbeat/adapters/adapter.port.js';
 import { AdapterRegistry } from '../../src/heartbeat/adapters/adapter-registry.js';
-import { EndRuns } from '../../src/heartbeat/end-runs.js';
-import { ExecutionServer } from '../../src/heartbeat/execution.server.js';
-import { FinaliseService } from '../../src/heartbeat/finalise.service.js';
+import { EndRuns } from '../../src/heartbeat/ending/end-runs.js';
+import { ExecutionServer } from '../../src/heartbeat/execution/execution.server.js';
+import { FinaliseService } from '../../src/heartbeat/execution/finalise.service.js';
 
 const SUCCESS: AdapterResult = {
   outcome: 'succeeded',

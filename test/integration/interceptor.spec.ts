@@ -4,13 +4,13 @@ import { startTestApp, type TestApp } from '../support/test-app.js';
 import { DriverRegistry } from '../../src/environments/drivers/driver-registry.js';
 import type { AdapterResult } from '../../src/heartbeat/adapters/adapter.port.js';
 import { AdapterRegistry } from '../../src/heartbeat/adapters/adapter-registry.js';
-import { EnvironmentLeaseInterceptor } from '../../src/heartbeat/environment-lease.interceptor.js';
-import { ExecuteRun } from '../../src/heartbeat/execute-run.js';
-import { EXECUTE, ExecutionServer } from '../../src/heartbeat/execution.server.js';
-import { ExecutionSlot } from '../../src/heartbeat/execution-slot.js';
-import { FinaliseService } from '../../src/heartbeat/finalise.service.js';
-import { HeartbeatExecutor } from '../../src/heartbeat/heartbeat.executor.js';
-import { Runner } from '../../src/heartbeat/runner.js';
+import { EnvironmentLeaseInterceptor } from '../../src/heartbeat/execution/environment-lease.interceptor.js';
+import { ExecuteRun } from '../../src/heartbeat/execution/execute-run.js';
+import { EXECUTE, ExecutionServer } from '../../src/heartbeat/execution/execution.server.js';
+import { ExecutionSlot } from '../../src/heartbeat/execution/execution-slot.js';
+import { FinaliseService } from '../../src/heartbeat/execution/finalise.service.js';
+import { HeartbeatExecutor } from '../../src/heartbeat/execution/heartbeat.executor.js';
+import { Runner } from '../../src/heartbeat/execution/runner.js';
 
 const SUCCESS: AdapterResult = {
   outcome: 'succeeded',

@@ -1,5 +1,5 @@
-import { WakePayloads } from '../../src/heartbeat/wake-payloads.js';
-import type { ClaimedRun } from '../../src/heartbeat/claimed-run.js';
+import { WakePayloads } from '../../src/heartbeat/wakes/wake-payloads.js';
+import type { ClaimedRun } from '../../src/heartbeat/runs/claimed-run.js';
 import type { ApiClient } from '../support/api-client.js';
 import { Scenario, type ActivityEntry } from '../support/scenario.js';
 import { outcome, startStillApp, Steps } from '../support/still-app.js';

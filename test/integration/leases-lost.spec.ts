@@ -1,7 +1,7 @@
 import { jest } from '@jest/globals';
 import { setTimeout as delay } from 'node:timers/promises';
-import { FinaliseService } from '../../src/heartbeat/finalise.service.js';
-import { ReapLeases } from '../../src/heartbeat/reap-leases.js';
+import { FinaliseService } from '../../src/heartbeat/execution/finalise.service.js';
+import { ReapLeases } from '../../src/heartbeat/ending/reap-leases.js';
 import { LeaseLostError } from '../../src/leases/lease-errors.js';
 import { RenewLeases } from '../../src/leases/renew-leases.js';
 import { isGroupRunning } from '../contracts/process-groups.js';

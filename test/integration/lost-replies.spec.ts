@@ -1,6 +1,6 @@
 import { jest } from '@jest/globals';
 import { EntityManager } from '@mikro-orm/postgresql';
-import { FinaliseService } from '../../src/heartbeat/finalise.service.js';
+import { FinaliseService } from '../../src/heartbeat/execution/finalise.service.js';
 import type { Cut } from '../support/database-proxy.js';
 import { eventually } from '../support/eventually.js';
 import { startProxiedApp, Tally, type ProxiedApp } from '../support/proxied-app.js';

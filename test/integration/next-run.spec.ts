@@ -4,7 +4,7 @@ import { HeldAdapter } from '../support/held-adapter.js';
 import { holdTransaction } from '../support/held-transaction.js';
 import { Scenario } from '../support/scenario.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
-import { ExecutionServer } from '../../src/heartbeat/execution.server.js';
+import { ExecutionServer } from '../../src/heartbeat/execution/execution.server.js';
 
 /** No runner here: every dispatch is the test's own. */
 describe('the next run', () => {

@@ -3,7 +3,7 @@ import { HeldAdapter } from '../support/held-adapter.js';
 import { Scenario } from '../support/scenario.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 import { DriverRegistry } from '../../src/environments/drivers/driver-registry.js';
-import { ExecutionServer } from '../../src/heartbeat/execution.server.js';
+import { ExecutionServer } from '../../src/heartbeat/execution/execution.server.js';
 
 interface Placement {
   status: string;

@@ -1,9 +1,9 @@
 import { jest } from '@jest/globals';
-import { ClaimRuns } from '../../src/heartbeat/claim-runs.js';
-import type { ClaimedRun } from '../../src/heartbeat/claimed-run.js';
-import { EndRuns } from '../../src/heartbeat/end-runs.js';
-import { Gate } from '../../src/heartbeat/gate.js';
-import { ReapLeases } from '../../src/heartbeat/reap-leases.js';
+import { ClaimRuns } from '../../src/heartbeat/claiming/claim-runs.js';
+import type { ClaimedRun } from '../../src/heartbeat/runs/claimed-run.js';
+import { EndRuns } from '../../src/heartbeat/ending/end-runs.js';
+import { Gate } from '../../src/heartbeat/claiming/gate.js';
+import { ReapLeases } from '../../src/heartbeat/ending/reap-leases.js';
 import { RenewLeases } from '../../src/leases/renew-leases.js';
 import { holdTransaction } from '../support/held-transaction.js';
 import { Scenario } from '../support/scenario.js';

@@ -1,6 +1,6 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { ReapLeases } from '../../src/heartbeat/reap-leases.js';
+import { ReapLeases } from '../../src/heartbeat/ending/reap-leases.js';
 import { eventually } from '../support/eventually.js';
 import { HandRunner, isAlive, OUTCOMES, type RunRow } from '../support/hand-runner.js';
 import { Scenario } from '../support/scenario.js';

@@ -1,5 +1,5 @@
 import { jest } from '@jest/globals';
-import { Runner } from '../../src/heartbeat/runner.js';
+import { Runner } from '../../src/heartbeat/execution/runner.js';
 import { isGroupRunning } from '../contracts/process-groups.js';
 import { eventually } from '../support/eventually.js';
 import { holdTransaction } from '../support/held-transaction.js';

@@ -1,4 +1,4 @@
-import { Timers } from '../../src/heartbeat/timers.js';
+import { Timers } from '../../src/heartbeat/wakes/timers.js';
 import { Scenario, type ActivityEntry } from '../support/scenario.js';
 import { startStillApp } from '../support/still-app.js';
 import type { TestApp } from '../support/test-app.js';

@@ -1,4 +1,4 @@
-import { Timers } from '../../src/heartbeat/timers.js';
+import { Timers } from '../../src/heartbeat/wakes/timers.js';
 import { HandRunner } from '../support/hand-runner.js';
 import { holdTransaction } from '../support/held-transaction.js';
 import { Scenario } from '../support/scenario.js';

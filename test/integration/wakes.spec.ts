@@ -5,7 +5,7 @@ import { HeldAdapter } from '../support/held-adapter.js';
 import { Scenario, type ActivityEntry, type Run } from '../support/scenario.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 import { newId } from '../../src/database/id.js';
-import { ExecutionServer } from '../../src/heartbeat/execution.server.js';
+import { ExecutionServer } from '../../src/heartbeat/execution/execution.server.js';
 
 interface WakeAnswer extends Run {
   reason: string | null;

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
-import type { ClaimedRun } from '../../src/heartbeat/claimed-run.js';
+import type { ClaimedRun } from '../../src/heartbeat/runs/claimed-run.js';
 import { outcome } from '../support/still-app.js';
 import { ISSUES, NAMES, type Model, type World } from './world.js';
 

@@ -1,6 +1,6 @@
 import { Client } from 'pg';
 import { v7 } from 'uuid';
-import type { ClaimedRun } from '../../src/heartbeat/claimed-run.js';
+import type { ClaimedRun } from '../../src/heartbeat/runs/claimed-run.js';
 import { ApiClient } from '../support/api-client.js';
 import { Steps } from '../support/still-app.js';
 import type { TestApp } from '../support/test-app.js';

@@ -1,9 +1,9 @@
-import { ClaimRuns } from '../../src/heartbeat/claim-runs.js';
-import type { ClaimedRun } from '../../src/heartbeat/claimed-run.js';
-import { FinaliseService } from '../../src/heartbeat/finalise.service.js';
-import { Gate, type Candidate } from '../../src/heartbeat/gate.js';
-import { ReapLeases } from '../../src/heartbeat/reap-leases.js';
-import { failedOutcome, type RunOutcome } from '../../src/heartbeat/run-outcome.js';
+import { ClaimRuns } from '../../src/heartbeat/claiming/claim-runs.js';
+import type { ClaimedRun } from '../../src/heartbeat/runs/claimed-run.js';
+import { FinaliseService } from '../../src/heartbeat/execution/finalise.service.js';
+import { Gate, type Candidate } from '../../src/heartbeat/claiming/gate.js';
+import { ReapLeases } from '../../src/heartbeat/ending/reap-leases.js';
+import { failedOutcome, type RunOutcome } from '../../src/heartbeat/runs/run-outcome.js';
 import { eventually } from './eventually.js';
 import type { TestApp } from './test-app.js';
 

@@ -2,15 +2,15 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { inTransaction } from '../../src/database/transaction.js';
 import { systemActor } from '../../src/events/actor.js';
 import { runInScope } from '../../src/events/request-scope.js';
-import type { ClaimedRun } from '../../src/heartbeat/claimed-run.js';
-import { EndRuns } from '../../src/heartbeat/end-runs.js';
-import { Promotions } from '../../src/heartbeat/promotions.js';
-import { ProvisionService } from '../../src/heartbeat/provision.service.js';
-import { ReapLeases } from '../../src/heartbeat/reap-leases.js';
-import { Reaper } from '../../src/heartbeat/reaper.js';
-import { failedOutcome, type RunOutcome } from '../../src/heartbeat/run-outcome.js';
-import { TerminalTransitions } from '../../src/heartbeat/terminal-transitions.js';
-import { Timers } from '../../src/heartbeat/timers.js';
+import type { ClaimedRun } from '../../src/heartbeat/runs/claimed-run.js';
+import { EndRuns } from '../../src/heartbeat/ending/end-runs.js';
+import { Promotions } from '../../src/heartbeat/ending/promotions.js';
+import { ProvisionService } from '../../src/heartbeat/claiming/provision.service.js';
+import { ReapLeases } from '../../src/heartbeat/ending/reap-leases.js';
+import { Reaper } from '../../src/heartbeat/ending/reaper.js';
+import { failedOutcome, type RunOutcome } from '../../src/heartbeat/runs/run-outcome.js';
+import { TerminalTransitions } from '../../src/heartbeat/ending/terminal-transitions.js';
+import { Timers } from '../../src/heartbeat/wakes/timers.js';
 import { startTestApp, type TestApp, type TestAppOptions } from './test-app.js';
 
 /** What a runner reports of an execution. */

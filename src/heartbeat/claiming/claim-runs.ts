@@ -1,0 +1,185 @@
+import { Injectable } from '@nestjs/common';
+import { EntityManager } from '@mikro-orm/postgresql';
+import { AdapterRegistry } from '../adapters/adapter-registry.js';
+import { mintToken } from '../../auth/token.js';
+import { BerthConfig } from '../../config/config.js';
+import { newId } from '../../database/id.js';
+import { inTransaction } from '../../database/transaction.js';
+import { DomainEvents } from '../../events/domain-events.js';
+import { AcquireLeases, type AcquiredLease, type LeaseRequest } from '../../leases/acquire-leases.js';
+import type { ClaimedRun } from '../runs/claimed-run.js';
+import { EndRuns } from '../ending/end-runs.js';
+import { Gate, type Candidate } from './gate.js';
+import { HeartbeatRunEvent, statusEvent } from '../runs/heartbeat-run-event.entity.js';
+import type { ContextSnapshot } from '../runs/heartbeat-run.entity.js';
+import { HeartbeatStarted } from '../runs/heartbeat.events.js';
+import { Placement, type Verdict } from './placement.js';
+import { RunnerIdentity } from '../runs/runner-identity.js';
+
+type Start = Extract<Verdict, { kind: 'start' }>;
+type Never = Extract<Verdict, { kind: 'never' }>;
+
+/** A start that has been decided, with the ids and the secret that go with it. */
+interface Starting extends Start {
+  readonly leaseId: string;
+  readonly token: string;
+  readonly tokenHash: Buffer;
+}
+
+/** Starts runs: the only writer of `running`. Run and lease become so in one transaction. */
+@Injectable()
+export class ClaimRuns {
+  constructor(
+    private readonly em: EntityManager,
+    private readonly events: DomainEvents,
+    private readonly gate: Gate,
+    private readonly placement: Placement,
+    private readonly leases: AcquireLeases,
+    private readonly endRuns: EndRuns,
+    private readonly adapters: AdapterRegistry,
+    private readonly identity: RunnerIdentity,
+    private readonly config: BerthConfig,
+  ) {}
+
+  /**
+   * Starts those of the candidates that pass the gate, at most `limit`, in one transaction; fails those that never can.
+   * @param onClaimed told what is about to be committed, so that a lost answer can be read back.
+   */
+  async claim(candidates: Candidate[], limit: number, onClaimed: (runs: ClaimedRun[]) => void): Promise<ClaimedRun[]> {
+    const sentAt = performance.now();
+    return inTransaction(this.em, async () => {
+      const verdicts = await this.placement.judge(await this.gate.enter(candidates));
+      await this.refuse(verdicts.filter((verdict) => verdict.kind === 'never'));
+      const starts = verdicts.filter((verdict) => verdict.kind === 'start').slice(0, limit);
+      const claimed = await this.start(starts, sentAt);
+      onClaimed(claimed);
+      return claimed;
+    });
+  }
+
+  /** Those whose issue somebody is deciding about are left to the next pass: issues come before runs in lock order. */
+  private async refuse(never: Never[]): Promise<void> {
+    const held = await this.endRuns.tryLockIssues(never.flatMap(({ run }) => run.issue_id ?? []));
+    const refused = never.filter(({ run }) => run.issue_id === null || held.has(run.issue_id));
+    await this.endRuns.endWaiting(
+      refused.map(({ run, status, code, message }) => ({ runId: run.id, status, code, message })),
+    );
+  }
+
+  private async start(starts: Start[], sentAt: number): Promise<ClaimedRun[]> {
+    if (starts.length === 0) return [];
+    const starting = starts.map((start): Starting => {
+      const { token, hash } = mintToken('run', start.run.id);
+      return { ...start, leaseId: newId(), token, tokenHash: hash };
+    });
+    const leases = await this.leases.acquire(starting.map((one) => this.leaseFor(one)));
+    const contexts = new Map(starting.map((one) => [one.run.id, contextFor(one, leases.get(one.leaseId)!)]));
+    await this.markRunning(starting, contexts);
+    for (const { run } of starting) {
+      const ref = { id: run.id, companyId: run.company_id, agentId: run.agent_id };
+      this.em.create(HeartbeatRunEvent, statusEvent(ref, 'running'));
+    }
+    await this.events.record(
+      starting.map(
+        ({ run, leaseId, environment }) =>
+          new HeartbeatStarted(
+            { id: run.id, companyId: run.company_id, agentId: run.agent_id },
+            { leaseId, environmentId: environment.id, runnerId: this.identity.id, issueId: run.issue_id },
+          ),
+      ),
+    );
+    const deadline = sentAt + this.config.leaseTtlSec * 1000;
+    return starting.map((one) => claimedRun(one, leases.get(one.leaseId)!, contexts.get(one.run.id)!, deadline));
+  }
+
+  private leaseFor({ run, environment, leaseId }: Starting): LeaseRequest {
+    return {
+      id: leaseId,
+      companyId: run.company_id,
+      environmentId: environment.id,
+      driver: environment.driver,
+      executionWorkspaceId: run.workspace_id,
+      workspaceMode: run.workspace_mode,
+      issueId: run.issue_id,
+      agentId: run.agent_id,
+      heartbeatRunId: run.id,
+      holder: `run:${run.id}`,
+      leasePolicy: 'ephemeral',
+      runnerId: this.identity.id,
+      host: this.identity.host,
+      ttlSec: this.config.leaseTtlSec,
+    };
+  }
+
+  private async markRunning(starting: Starting[], contexts: Map<string, ContextSnapshot>): Promise<void> {
+    const rows = starting.map(({ run, leaseId, tokenHash }) => ({
+      id: run.id,
+      lease_id: leaseId,
+      token_hash: tokenHash.toString('hex'),
+      context: contexts.get(run.id),
+      ...this.adapters.limitsOf(run.adapter_type, run.adapter_config),
+    }));
+    const started = await this.em.execute<{ id: string }[]>(
+      `with started as (
+         update heartbeat_runs r
+         set status = 'running', lease_id = x.lease_id, runner_id = ?, token_hash = decode(x.token_hash, 'hex'),
+           context_snapshot = x.context, waiting_reason = null, started_at = clock_timestamp(), updated_at = now(),
+           deadline_at = clock_timestamp() + make_interval(secs => x."timeoutSec"), idle_timeout_sec = x."idleTimeoutSec"
+         from jsonb_to_recordset(?::jsonb) as x(id uuid, lease_id uuid, token_hash text, context jsonb,
+           "timeoutSec" double precision, "idleTimeoutSec" integer)
+         where r.id = x.id and r.status in ('queued', 'scheduled_retry')
+         returning r.id, r.agent_id, r.wakeup_request_id),
+       claimed as (
+         update agent_wakeup_requests w set status = 'claimed', claimed_at = clock_timestamp(), updated_at = now()
+         from started s where w.id = s.wakeup_request_id and w.status = 'queued'),
+       beating as (
+         update agents a set last_heartbeat_at = clock_timestamp()
+         from (select distinct agent_id from started) s where a.id = s.agent_id)
+       select id from started`,
+      [this.identity.id, JSON.stringify(rows)],
+    );
+    if (started.length !== starting.length) throw new Error('A run that was held for starting had already started');
+  }
+}
+
+function contextFor({ run, environment }: Starting, lease: AcquiredLease): ContextSnapshot {
+  const { id, name, driver } = environment;
+  const workspace = workspaceOf(run);
+  return {
+    ...run.context_snapshot,
+    paperclipEnvironment: {
+      id,
+      name,
+      driver,
+      leaseId: lease.id,
+      fencingToken: lease.fencingToken,
+      decidedBy: run.decided_by,
+      ...(workspace ? { workspace } : {}),
+    },
+  };
+}
+
+const workspaceOf = ({ workspace_id: id, workspace_cwd: cwd }: Start['run']) => (id && cwd ? { id, cwd } : null);
+
+function claimedRun(
+  { run, environment, token }: Starting,
+  lease: AcquiredLease,
+  contextSnapshot: ContextSnapshot,
+  deadline: number,
+): ClaimedRun {
+  const { id, name, driver, config, envVars } = environment;
+  return {
+    id: run.id,
+    companyId: run.company_id,
+    agentId: run.agent_id,
+    issueId: run.issue_id,
+    lease,
+    token,
+    contextSnapshot,
+    adapterType: run.adapter_type,
+    adapterConfig: run.adapter_config,
+    environment: { id, name, driver, config, envVars },
+    workspace: workspaceOf(run),
+    deadline,
+  };
+}

@@ -1,0 +1,116 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { EntityManager } from '@mikro-orm/postgresql';
+import { isConnectionLost, isRefusedByDatabase } from '../../database/database-errors.js';
+import { Coalescer } from '../../database/coalescer.js';
+import { inTransaction } from '../../database/transaction.js';
+import { systemActor } from '../../events/actor.js';
+import { runInScope } from '../../events/request-scope.js';
+import { WorkspaceOccupiedError } from '../../leases/lease-errors.js';
+import { ClaimRuns } from './claim-runs.js';
+import type { ClaimedRun } from '../runs/claimed-run.js';
+import { EndRuns } from '../ending/end-runs.js';
+import { Gate, type Candidate } from './gate.js';
+import { Promotions } from '../ending/promotions.js';
+import { ReadBack } from './read-back.js';
+import { RunnerIdentity } from '../runs/runner-identity.js';
+
+/** Unexpected errors in a row after which a waiting run is failed. */
+const MAX_CLAIM_ERRORS = 5;
+
+/** Gives free slots their next runs. Slots that ask together are served by one transaction. */
+@Injectable()
+export class ProvisionService {
+  private readonly logger = new Logger(ProvisionService.name);
+  private readonly slots = new Coalescer<void, ClaimedRun | null>(
+    (asking) => this.serve(asking.length),
+    // A pass that failed is not repeated at once: it has been recorded, and the next pass comes by itself.
+    () => false,
+  );
+
+  constructor(
+    private readonly em: EntityManager,
+    private readonly gate: Gate,
+    private readonly claims: ClaimRuns,
+    private readonly endRuns: EndRuns,
+    private readonly promotions: Promotions,
+    private readonly readBack: ReadBack,
+    private readonly identity: RunnerIdentity,
+  ) {}
+
+  /** @returns the run that the slot shall execute, already running under its lease; null when there is nothing to do. */
+  provision(): Promise<ClaimedRun | null> {
+    return this.slots.run();
+  }
+
+  private serve(slots: number): Promise<(ClaimedRun | null)[]> {
+    return runInScope({ actor: systemActor(`runner:${this.identity.id}`), requestId: null }, async () => {
+      const claimed: ClaimedRun[] = [];
+      try {
+        // Whoever freed an issue may have died before it let on what waits there.
+        await this.promotions.sweep();
+        await this.fill(slots, claimed);
+      } catch (error) {
+        // What is running already has to be executed, whatever went wrong after it.
+        if (claimed.length === 0) throw error;
+        this.logger.warn({ err: error }, 'Some slots could not be filled');
+      }
+      return Array.from({ length: slots }, (_, slot) => claimed[slot] ?? null);
+    });
+  }
+
+  /** Looks again while there may be more: candidates can be after the same room, and then not all of them get it. */
+  private async fill(slots: number, claimed: ClaimedRun[]): Promise<void> {
+    for (let more = true; more;) {
+      const before = claimed.length;
+      const limit = (slots - before) * 2;
+      const candidates = await this.gate.candidates(limit);
+      if (candidates.length > 0) await this.claim(candidates, slots, claimed);
+      more = candidates.length === limit && claimed.length > before && claimed.length < slots;
+    }
+  }
+
+  /** Claims together; where that fails, each alone, so that one bad run stops no other. */
+  private async claim(candidates: Candidate[], slots: number, claimed: ClaimedRun[]): Promise<void> {
+    let sent: ClaimedRun[] = [];
+    try {
+      const free = slots - claimed.length;
+      claimed.push(...(await this.claims.claim(candidates, free, (runs) => (sent = runs))));
+      return;
+    } catch (error) {
+      if (isConnectionLost(error)) {
+        claimed.push(...(await this.readBack.claimed(sent, error)));
+        return;
+      }
+      if (candidates.length === 1) return this.setBack(candidates[0], error);
+      if (!isRefusedByDatabase(error)) this.logger.error({ err: error }, 'A claim failed; each run is tried alone');
+    }
+    for (const candidate of candidates) {
+      if (claimed.length < slots) await this.claim([candidate], slots, claimed);
+    }
+  }
+
+  private async setBack(candidate: Candidate, error: unknown): Promise<void> {
+    // Another process was faster, which is no fault of the run: the next pass looks again.
+    if (error instanceof WorkspaceOccupiedError) return;
+    await this.recordError(candidate, error);
+  }
+
+  /** Keeps an unexpected error on the run that it concerns: later each time, and never for ever. */
+  private async recordError(candidate: Candidate, error: unknown): Promise<void> {
+    this.logger.error({ err: error, runId: candidate.id }, 'A run could not be started');
+    const message = `It could not be started: ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`;
+    await inTransaction(this.em, async () => {
+      await this.endRuns.lockOwnersOf([candidate.id]);
+      const [run] = await this.em.execute<{ claim_errors: number }[]>(
+        `update heartbeat_runs set claim_errors = claim_errors + 1, updated_at = now(),
+           due_at = clock_timestamp() + make_interval(secs => power(2, claim_errors)),
+           waiting_reason = jsonb_build_object('code', 'claim_failed', 'message', ?::text, 'scope', null)
+         where id = ? and status in ('queued', 'scheduled_retry') returning claim_errors`,
+        [message, candidate.id],
+      );
+      if (run && run.claim_errors >= MAX_CLAIM_ERRORS) {
+        await this.endRuns.endWaiting([{ runId: candidate.id, status: 'failed', code: 'claim_failed', message }]);
+      }
+    });
+  }
+}

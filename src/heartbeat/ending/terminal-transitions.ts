@@ -1,0 +1,143 @@
+import { Injectable } from '@nestjs/common';
+import { EntityManager } from '@mikro-orm/postgresql';
+import { DomainEvents } from '../../events/domain-events.js';
+import { EndLeases } from '../../leases/end-leases.js';
+import { ENDED_COLUMNS, endedRun, type EndedRow, type EndedRun } from '../runs/ended-run.js';
+import { HeartbeatRunEvent } from '../runs/heartbeat-run-event.entity.js';
+import type { TerminalRunStatus } from '../runs/heartbeat-run.entity.js';
+import {
+  HeartbeatCancelled,
+  HeartbeatFailed,
+  HeartbeatSucceeded,
+  HeartbeatTimedOut,
+} from '../runs/heartbeat.events.js';
+import { leaseStatusFor, type RunOutcome } from '../runs/run-outcome.js';
+
+/** How one running run ends. */
+export interface RunEnd {
+  readonly runId: string;
+  readonly leaseId: string;
+  readonly outcome: RunOutcome;
+  /** What the holder shows; null where the caller has checked otherwise that it may end the run. */
+  readonly fencingToken: number | null;
+}
+
+/** How a run ends that was never started. */
+export interface WaitingEnd {
+  readonly runId: string;
+  readonly status: Extract<TerminalRunStatus, 'failed' | 'cancelled'>;
+  readonly code: string;
+  readonly message: string;
+}
+
+/**
+ * The only writer of runs' terminal states; terminal is final. Run, lease and wakeup end in the caller's transaction.
+ * What follows from an end is decided by `EndRuns`, which callers use.
+ */
+@Injectable()
+export class TerminalTransitions {
+  constructor(
+    private readonly em: EntityManager,
+    private readonly events: DomainEvents,
+    private readonly leases: EndLeases,
+  ) {}
+
+  /**
+   * Ends running runs that hold the given leases; a cancel wish makes any end a cancellation. With a fencing token,
+   * only while that lease is held: active, unexpired, under that token.
+   */
+  async endRunning(ends: RunEnd[]): Promise<EndedRun[]> {
+    const rows = await this.em.execute<EndedRow[]>(
+      `with ended as (
+         update heartbeat_runs r
+         set status = case when r.cancel_requested_at is null then x.status else 'cancelled' end,
+           error = case when r.cancel_requested_at is null then x.error else coalesce(r.cancel_reason, 'Cancelled') end,
+           error_code = case when r.cancel_requested_at is null then x."errorCode" else 'cancelled' end,
+           exit_code = x."exitCode", signal = x.signal, result_json = x."resultJson", usage_json = x."usageJson",
+           stdout_excerpt = coalesce(x."stdoutExcerpt", r.stdout_excerpt),
+           stderr_excerpt = coalesce(x."stderrExcerpt", r.stderr_excerpt),
+           finished_at = clock_timestamp(), updated_at = now()
+         from jsonb_to_recordset(?::jsonb) as x("runId" uuid, "leaseId" uuid, "fencingToken" bigint, status text,
+           error text, "errorCode" text, "exitCode" integer, signal text, "resultJson" jsonb, "usageJson" jsonb,
+           "stdoutExcerpt" text, "stderrExcerpt" text)
+         where r.id = x."runId" and r.lease_id = x."leaseId" and r.status = 'running'
+           and (x."fencingToken" is null or exists (select 1 from environment_leases l where l.id = x."leaseId"
+             and l.fencing_token = x."fencingToken" and l.status = 'active' and l.expires_at > clock_timestamp()))
+         returning ${ENDED_COLUMNS}),
+       ${FINISH_WAKEUPS}
+       select * from ended`,
+      [JSON.stringify(ends.map(({ outcome, ...end }) => ({ ...end, ...outcome })))],
+    );
+    const notBefore = new Map(ends.map(({ runId, outcome }) => [runId, outcome.retryNotBefore]));
+    const ended = rows.map((row) => endedRun(row, notBefore.get(row.id)));
+    await this.record(ended);
+    await this.leases.end(
+      ended.map(({ leaseId, agentId, status, error, errorCode }) => ({
+        id: leaseId!,
+        status: leaseStatusFor(status, errorCode),
+        reason: status === 'succeeded' ? null : (error ?? errorCode),
+        agentId,
+      })),
+    );
+    return ended;
+  }
+
+  /** Ends runs that were never started: they never had a lease. */
+  async endWaiting(ends: WaitingEnd[]): Promise<EndedRun[]> {
+    if (ends.length === 0) return [];
+    const rows = await this.em.execute<EndedRow[]>(
+      `with ended as (
+         update heartbeat_runs r
+         set status = x.status, error = x.message, error_code = x.code, waiting_reason = null,
+           finished_at = clock_timestamp(), updated_at = now()
+         from jsonb_to_recordset(?::jsonb) as x("runId" uuid, status text, code text, message text)
+         where r.id = x."runId" and r.status in ('queued', 'scheduled_retry')
+         returning ${ENDED_COLUMNS}),
+       ${FINISH_WAKEUPS}
+       select * from ended`,
+      [JSON.stringify(ends)],
+    );
+    const ended = rows.map((row) => endedRun(row));
+    await this.record(ended);
+    return ended;
+  }
+
+  private async record(ended: EndedRun[]): Promise<void> {
+    for (const run of ended) {
+      this.em.create(HeartbeatRunEvent, {
+        companyId: run.companyId,
+        runId: run.id,
+        agentId: run.agentId,
+        eventType: 'heartbeat.run.status',
+        level: run.status === 'succeeded' || run.status === 'cancelled' ? 'info' : 'error',
+        message: run.error ?? run.status,
+        payload: { status: run.status, ...(run.errorCode ? { errorCode: run.errorCode } : {}) },
+      });
+    }
+    await this.events.record(ended.map(endEvent));
+  }
+}
+
+const FINISH_WAKEUPS = `woken as (
+  update agent_wakeup_requests w
+  set status = case e.status when 'succeeded' then 'completed' when 'cancelled' then 'cancelled' else 'failed' end,
+    status_reason = e.error_code, finished_at = clock_timestamp(), updated_at = now()
+  from ended e where w.id = e.wakeup_request_id and w.status in ('queued', 'claimed'))`;
+
+function endEvent(run: EndedRun) {
+  const facts = {
+    leaseId: run.leaseId,
+    issueId: run.issueId,
+    ...(run.errorCode ? { errorCode: run.errorCode, error: run.error } : {}),
+  };
+  switch (run.status) {
+    case 'succeeded':
+      return new HeartbeatSucceeded(run, facts);
+    case 'failed':
+      return new HeartbeatFailed(run, facts);
+    case 'timed_out':
+      return new HeartbeatTimedOut(run, facts);
+    case 'cancelled':
+      return new HeartbeatCancelled(run, facts);
+  }
+}

@@ -1,0 +1,51 @@
+import { Injectable } from '@nestjs/common';
+import { AgentResumed, AgentUpdated } from '../../agents/agents.events.js';
+import { CompanyUpdated } from '../../companies/companies.events.js';
+import { DatabaseNotifications } from '../../database/notifications.js';
+import { EnvironmentActivated, EnvironmentUpdated } from '../../environments/environments.events.js';
+import { AfterCommit } from '../../events/listeners.js';
+import {
+  HeartbeatCancelled,
+  HeartbeatCancelRequested,
+  HeartbeatFailed,
+  HeartbeatInvoked,
+  HeartbeatQueued,
+  HeartbeatRetryScheduled,
+  HeartbeatSucceeded,
+  HeartbeatTimedOut,
+} from '../runs/heartbeat.events.js';
+import { Runner, STARTS_CHANNEL, STOPS_CHANNEL } from './runner.js';
+
+/** Wakes runners, here and in other processes, when something was committed that may let a run start or have to stop. */
+@Injectable()
+export class DispatchTriggers {
+  constructor(
+    private readonly runner: Runner,
+    private readonly notifications: DatabaseNotifications,
+  ) {}
+
+  @AfterCommit(HeartbeatInvoked)
+  @AfterCommit(HeartbeatQueued)
+  @AfterCommit(HeartbeatRetryScheduled)
+  // The end of a run frees room under its agent's and company's caps.
+  @AfterCommit(HeartbeatSucceeded)
+  @AfterCommit(HeartbeatFailed)
+  @AfterCommit(HeartbeatTimedOut)
+  @AfterCommit(HeartbeatCancelled)
+  // So may what an operator changes.
+  @AfterCommit(AgentResumed)
+  @AfterCommit(AgentUpdated)
+  @AfterCommit(CompanyUpdated)
+  @AfterCommit(EnvironmentActivated)
+  @AfterCommit(EnvironmentUpdated)
+  aRunMayStart(): void {
+    this.runner.lookForStarts();
+    this.notifications.notify(STARTS_CHANNEL);
+  }
+
+  @AfterCommit(HeartbeatCancelRequested)
+  aRunHasToStop(): void {
+    this.runner.lookForStops();
+    this.notifications.notify(STOPS_CHANNEL);
+  }
+}

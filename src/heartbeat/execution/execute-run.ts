@@ -1,0 +1,175 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { BerthConfig } from '../../config/config.js';
+import { DriverRegistry } from '../../environments/drivers/driver-registry.js';
+import { DriverFailedError } from '../../environments/drivers/driver-errors.js';
+import type { EnvironmentDriver, RealisedPlace } from '../../environments/drivers/environment-driver.port.js';
+import { DomainError } from '../../errors/domain-error.js';
+import { LeaseLostError } from '../../leases/lease-errors.js';
+import type { AdapterContext, AdapterResult, ExecutionLimits } from '../adapters/adapter.port.js';
+import { AdapterRegistry } from '../adapters/adapter-registry.js';
+import { childEnvironment } from '../adapters/child-environment.js';
+import type { ClaimedRun } from '../runs/claimed-run.js';
+import type { ExecutionSlot } from './execution-slot.js';
+import { InvocationRecorder } from './invocation-recorder.js';
+import type { RunLogWriter } from '../logs/run-log-writer.js';
+import { RunLogs } from '../logs/run-logs.js';
+import { failedOutcome, type RunOutcome } from '../runs/run-outcome.js';
+import { RunningRuns, type StopReason } from './running-runs.js';
+import { WakePayloads } from '../wakes/wake-payloads.js';
+
+/** Executes a claimed run in its leased place, for seconds or hours, outside any transaction. */
+@Injectable()
+export class ExecuteRun {
+  private readonly logger = new Logger(ExecuteRun.name);
+
+  constructor(
+    private readonly drivers: DriverRegistry,
+    private readonly adapters: AdapterRegistry,
+    private readonly logs: RunLogs,
+    private readonly running: RunningRuns,
+    private readonly invocations: InvocationRecorder,
+    private readonly payloads: WakePayloads,
+    private readonly config: BerthConfig,
+  ) {}
+
+  /** @returns how it went; the whole log is stored by then. */
+  async execute(slot: ExecutionSlot): Promise<RunOutcome> {
+    const run = slot.run!;
+    const signal = this.running.signalOf(run);
+    const { id: leaseId, fencingToken } = run.lease;
+    const log = this.logs.open({ runId: run.id, leaseId, fencingToken }, signal);
+    const limits = this.adapters.limitsOf(run.adapterType, run.adapterConfig);
+    const outcome = stoppedOutcome(await this.outcomeOf(slot, run, log, signal), signal, limits);
+    await this.closeLog(run, log);
+    return { ...outcome, stdoutExcerpt: log.stdoutExcerpt, stderrExcerpt: log.stderrExcerpt };
+  }
+
+  private async outcomeOf(
+    slot: ExecutionSlot,
+    run: ClaimedRun,
+    log: RunLogWriter,
+    signal: AbortSignal,
+  ): Promise<RunOutcome> {
+    const driver = this.drivers.get(run.environment.driver);
+    try {
+      const { config } = run.environment;
+      const workspaceCwd = run.workspace?.cwd ?? null;
+      const request = { leaseId: run.lease.id, companyId: run.companyId, config, workspaceCwd };
+      slot.place = await driver.realise(request, signal);
+    } catch (error) {
+      return failedOutcome(error instanceof DomainError ? error.code : 'driver_failed', messageOf(error));
+    }
+    try {
+      const result = await this.invoke(run, driver, slot.place, log, signal);
+      return fromAdapter(result);
+    } catch (error) {
+      return failedOutcome(error instanceof DriverFailedError ? error.code : 'adapter_failed', messageOf(error));
+    }
+  }
+
+  private async invoke(
+    run: ClaimedRun,
+    driver: EnvironmentDriver,
+    place: RealisedPlace,
+    log: RunLogWriter,
+    signal: AbortSignal,
+  ): Promise<AdapterResult> {
+    const { running } = this;
+    const recorded: Promise<void>[] = [];
+    const context: AdapterContext = {
+      runId: run.id,
+      agentId: run.agentId,
+      companyId: run.companyId,
+      config: run.adapterConfig,
+      contextSnapshot: run.contextSnapshot,
+      env: await this.environmentOf(run),
+      signal,
+      log: (stream, chunk) => log.write(stream, chunk),
+      stdoutEnd: () => log.stdoutEnd,
+      invoked: (details) => void recorded.push(this.invocations.record(run, details, null)),
+      execute: (command) =>
+        driver
+          .execute(place, {
+            ...command,
+            // Read when the command is to be ended, because its grace never reaches past the lease.
+            get graceMs() {
+              return Math.min(command.graceMs, running.msLeft(run));
+            },
+            onOutput: (stream, chunk) => log.write(stream, chunk),
+            onSpawn: (child) => {
+              const details = { command: command.program, commandArgs: command.args, cwd: command.cwd ?? place.cwd };
+              recorded.push(this.invocations.record(run, details, child));
+            },
+          })
+          .catch(asDriverFailure),
+    };
+    try {
+      return await this.adapters.get(run.adapterType).execute(context);
+    } finally {
+      await Promise.all(recorded);
+    }
+  }
+
+  private async environmentOf(run: ClaimedRun): Promise<Record<string, string>> {
+    const { contextSnapshot: context } = run;
+    return childEnvironment({
+      server: process.env,
+      environment: run.environment,
+      agent: { id: run.agentId, companyId: run.companyId, adapterConfig: run.adapterConfig },
+      runId: run.id,
+      leaseId: run.lease.id,
+      apiUrl: this.config.publicUrl,
+      apiKey: run.token,
+      wake: {
+        reason: context.wakeReason ?? null,
+        issueId: run.issueId,
+        commentId: context.wakeCommentIds?.at(-1) ?? null,
+        payload: await this.payloads.of(run),
+      },
+      workspace: run.workspace,
+    });
+  }
+
+  /** The log is stored before the end is recorded; what cannot be stored does not hold the end up for ever. */
+  private async closeLog(run: ClaimedRun, log: RunLogWriter): Promise<void> {
+    try {
+      await log.close(this.running.msLeft(run));
+    } catch (error) {
+      if (error instanceof LeaseLostError) return this.running.stop(run.id, 'lease_lost');
+      this.logger.error({ err: error, runId: run.id }, 'The end of a log could not be stored');
+    }
+  }
+}
+
+function fromAdapter({ outcome, retryNotBefore = null, ...result }: AdapterResult): RunOutcome {
+  return { ...result, status: outcome, retryNotBefore, stdoutExcerpt: null, stderrExcerpt: null };
+}
+
+/** What an execution that was stopped comes to. A success in the face of a shutdown stands; a time limit is a limit. */
+function stoppedOutcome(outcome: RunOutcome, signal: AbortSignal, limits: ExecutionLimits | null): RunOutcome {
+  if (!signal.aborted) return outcome;
+  switch (signal.reason as StopReason) {
+    case 'cancelled':
+      return { ...outcome, status: 'cancelled', error: 'Cancelled', errorCode: 'cancelled' };
+    case 'runner_shutdown':
+      if (outcome.status === 'succeeded') return outcome;
+      return { ...outcome, status: 'failed', error: 'The runner was shut down', errorCode: 'runner_shutdown' };
+    case 'timed_out': {
+      const error = `Timed out after ${limits?.timeoutSec} seconds`;
+      return { ...outcome, status: 'timed_out', error, errorCode: 'timeout' };
+    }
+    case 'idle_timed_out': {
+      const error = `Wrote nothing for ${limits?.idleTimeoutSec} seconds`;
+      return { ...outcome, status: 'timed_out', error, errorCode: 'idle_timeout' };
+    }
+    case 'lease_lost':
+      return { ...outcome, status: 'failed', error: 'The lease was lost', errorCode: 'process_lost' };
+  }
+}
+
+/** What breaks in the place is not the agent's fault, whichever adapter passes it on. */
+function asDriverFailure(error: unknown): never {
+  throw error instanceof DomainError ? error : new DriverFailedError(messageOf(error));
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,122 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
+import { EntityManager } from '@mikro-orm/postgresql';
+import { BerthConfig } from '../../config/config.js';
+import { DatabaseNotifications } from '../../database/notifications.js';
+import { ExecutionServer } from './execution.server.js';
+import { Nudge } from './nudge.js';
+import { Renewer } from './renewer.js';
+import { RunningRuns, type StopReason } from './running-runs.js';
+
+/** A notification that was lost is made up for by looking after this time, in milliseconds. */
+const POLL_MS = 1000;
+/** While stopping, runs that a slot was just claiming are found this often, in milliseconds. */
+const STOP_POLL_MS = 50;
+/** How often at least the renewer is called in the life of a lease. */
+const CALLS_PER_LEASE = 6;
+
+/** Channel on which processes tell each other that a run may be able to start. */
+export const STARTS_CHANNEL = 'berth_starts';
+/** Channel on which processes tell each other that somebody wants a running run to stop. */
+export const STOPS_CHANNEL = 'berth_stops';
+
+/** Executes runs in this process's slots, from application start until it is asked to stop. */
+@Injectable()
+export class Runner implements BeforeApplicationShutdown {
+  private readonly logger = new Logger(Runner.name);
+  private readonly starts = new Nudge();
+  private readonly stops = new Nudge();
+  private stopping = false;
+  private slotsClosed = false;
+  private loops: Promise<void>[] = [];
+
+  constructor(
+    private readonly em: EntityManager,
+    private readonly server: ExecutionServer,
+    private readonly running: RunningRuns,
+    private readonly renewer: Renewer,
+    private readonly notifications: DatabaseNotifications,
+    private readonly config: BerthConfig,
+  ) {}
+
+  /** Begins to claim and execute; called once everything listens. */
+  start(): void {
+    this.notifications.listen(STARTS_CHANNEL, (byThisProcess) => byThisProcess || this.lookForStarts());
+    this.notifications.listen(STOPS_CHANNEL, (byThisProcess) => byThisProcess || this.lookForStops());
+    const slots = Promise.all(Array.from({ length: this.config.runnerSlots }, () => this.workSlot()));
+    this.loops = [slots.then(() => void (this.slotsClosed = true)), this.watch()];
+  }
+
+  /** A run may be able to start now. */
+  lookForStarts(): void {
+    this.starts.all();
+  }
+
+  /** A running run may have to stop now. */
+  lookForStops(): void {
+    this.stops.all();
+  }
+
+  /** Claims nothing new, stops what runs so that it is retried elsewhere at once, and waits until that is recorded. */
+  async beforeApplicationShutdown(): Promise<void> {
+    this.stopping = true;
+    for (const { id } of this.running.all()) this.running.stop(id, 'runner_shutdown');
+    this.starts.all();
+    this.stops.all();
+    await Promise.all(this.loops);
+  }
+
+  private async workSlot(): Promise<void> {
+    while (!this.stopping) {
+      const seen = this.starts.count;
+      const worked = await this.dispatch();
+      if (!worked && !this.stopping) await this.starts.since(seen, POLL_MS);
+    }
+  }
+
+  /** @returns whether there was something to execute. */
+  private async dispatch(): Promise<boolean> {
+    try {
+      return (await this.server.dispatch()).run !== null;
+    } catch (error) {
+      this.logger.error({ err: error }, 'A slot could not be filled');
+      await delay(POLL_MS);
+      return false;
+    }
+  }
+
+  /** Renews leases and looks for what has to stop, until no slot can claim or hold a run any more. */
+  private async watch(): Promise<void> {
+    const periodMs = Math.min(POLL_MS, (this.config.leaseTtlSec * 1000) / CALLS_PER_LEASE);
+    while (!this.slotsClosed) {
+      const seen = this.stops.count;
+      if (this.stopping) for (const { id } of this.running.all()) this.running.stop(id, 'runner_shutdown');
+      await this.renewer.tick();
+      await this.stopWhatHasTo().catch((error: unknown) => {
+        this.logger.warn({ err: error }, 'Cancel wishes and time limits could not be read; trying again');
+      });
+      await this.stops.since(seen, this.stopping ? STOP_POLL_MS : periodMs);
+    }
+  }
+
+  /**
+   * Cancel wishes and time limits live in the database, and its clock decides. A run that somebody else has ended is
+   * stopped now: its lease would be missed only at its next renewal.
+   */
+  private async stopWhatHasTo(): Promise<void> {
+    const ids = this.running.all().map(({ id }) => id);
+    if (ids.length === 0) return;
+    const rows = await this.em.execute<{ id: string; reason: StopReason }[]>(
+      `select * from (
+         select id, case when status <> 'running' then 'lease_lost'
+           when cancel_requested_at is not null then 'cancelled'
+           when deadline_at <= clock_timestamp() then 'timed_out'
+           when greatest(started_at, last_output_at) + make_interval(secs => idle_timeout_sec) <= clock_timestamp()
+             then 'idle_timed_out' end as reason
+         from heartbeat_runs where id = any(?::uuid[])) r
+       where reason is not null`,
+      [`{${ids.join(',')}}`],
+    );
+    for (const { id, reason } of rows) this.running.stop(id, reason);
+  }
+}

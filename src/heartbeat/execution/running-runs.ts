@@ -1,0 +1,64 @@
+import { Injectable } from '@nestjs/common';
+import type { ClaimedRun } from '../runs/claimed-run.js';
+
+/** Why a run's execution is stopped before it ended by itself. */
+export type StopReason = 'cancelled' | 'timed_out' | 'idle_timed_out' | 'lease_lost' | 'runner_shutdown';
+
+interface Running {
+  readonly run: ClaimedRun;
+  readonly abort: AbortController;
+  /** When the lease runs out, on this process's `performance.now()` clock. */
+  deadline: number;
+  /** Ends the execution then; it waits for no answer of the database, which may never come. */
+  timer: NodeJS.Timeout | undefined;
+}
+
+/** The runs that this process is executing now, from claim to recorded end. */
+@Injectable()
+export class RunningRuns {
+  private readonly byId = new Map<string, Running>();
+
+  add(run: ClaimedRun): void {
+    this.byId.set(run.id, { run, abort: new AbortController(), deadline: run.deadline, timer: undefined });
+    this.extend(run.id, run.deadline);
+  }
+
+  /** What stops the execution; its `reason` is a `StopReason`. */
+  signalOf(run: ClaimedRun): AbortSignal {
+    return this.byId.get(run.id)!.abort.signal;
+  }
+
+  /** How long the lease can still be counted on if it is not renewed, in milliseconds. */
+  msLeft(run: ClaimedRun): number {
+    return this.isLost(run) ? 0 : this.byId.get(run.id)!.deadline - performance.now();
+  }
+
+  remove(run: ClaimedRun): void {
+    clearTimeout(this.byId.get(run.id)?.timer);
+    this.byId.delete(run.id);
+  }
+
+  all(): ClaimedRun[] {
+    return [...this.byId.values()].map(({ run }) => run);
+  }
+
+  /** The first reason stands. */
+  stop(runId: string, reason: StopReason): void {
+    this.byId.get(runId)?.abort.abort(reason);
+  }
+
+  /** A renewal that was sent at `deadline - ttl` has been confirmed. */
+  extend(runId: string, deadline: number): void {
+    const running = this.byId.get(runId);
+    if (!running) return;
+    running.deadline = Math.max(running.deadline, deadline);
+    clearTimeout(running.timer);
+    running.timer = setTimeout(() => this.stop(runId, 'lease_lost'), running.deadline - performance.now());
+  }
+
+  /** Whether the lease cannot be counted on any more: reported lost, or past its deadline without a renewal. */
+  isLost(run: ClaimedRun): boolean {
+    const running = this.byId.get(run.id);
+    return !running || running.abort.signal.reason === 'lease_lost' || performance.now() >= running.deadline;
+  }
+}

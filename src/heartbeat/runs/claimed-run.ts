@@ -1,0 +1,26 @@
+import type { AcquiredLease } from '../../leases/acquire-leases.js';
+import type { ContextSnapshot } from './heartbeat-run.entity.js';
+
+/** A run that this process has started: everything needed to execute it, as it was when it was claimed. */
+export interface ClaimedRun {
+  readonly id: string;
+  readonly companyId: string;
+  readonly agentId: string;
+  readonly issueId: string | null;
+  readonly lease: AcquiredLease;
+  /** Secret of the run's own API token; its hash is all that the database knows. */
+  readonly token: string;
+  readonly contextSnapshot: ContextSnapshot;
+  readonly adapterType: string;
+  readonly adapterConfig: Record<string, unknown>;
+  readonly environment: {
+    readonly id: string;
+    readonly name: string;
+    readonly driver: string;
+    readonly config: Record<string, unknown>;
+    readonly envVars: Record<string, string>;
+  };
+  readonly workspace: { readonly id: string; readonly cwd: string } | null;
+  /** When the lease runs out unless it is renewed, on this process's `performance.now()` clock, in milliseconds. */
+  readonly deadline: number;
+}

@@ -1,0 +1,48 @@
+import type { LeaseStatus } from '../../leases/environment-lease.entity.js';
+import type { TerminalRunStatus } from './heartbeat-run.entity.js';
+
+/** How an execution ended, as its runner saw it. A cancel wish in the database overrides the status. */
+export interface RunOutcome {
+  readonly status: TerminalRunStatus;
+  /** A sentence for a person; set for `failed` and `timed_out`. */
+  readonly error: string | null;
+  /** Stable code of that error. */
+  readonly errorCode: string | null;
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  readonly resultJson: Record<string, unknown> | null;
+  readonly usageJson: Record<string, unknown> | null;
+  readonly stdoutExcerpt: string | null;
+  readonly stderrExcerpt: string | null;
+  /** With `transient_upstream`: no retry before this time, ISO 8601. */
+  readonly retryNotBefore: string | null;
+}
+
+/** An outcome with nothing but its reason. */
+export function failedOutcome(errorCode: string, error: string): RunOutcome {
+  return { ...EMPTY, status: 'failed', error, errorCode };
+}
+
+const EMPTY = {
+  exitCode: null,
+  signal: null,
+  resultJson: null,
+  usageJson: null,
+  stdoutExcerpt: null,
+  stderrExcerpt: null,
+  retryNotBefore: null,
+} as const;
+
+/** How a run's lease ends, by how the run ended. */
+export function leaseStatusFor(status: TerminalRunStatus, errorCode: string | null): Exclude<LeaseStatus, 'active'> {
+  switch (status) {
+    case 'succeeded':
+    case 'cancelled':
+      return 'released';
+    case 'timed_out':
+      return 'failed';
+    case 'failed':
+      if (errorCode === 'process_lost') return 'expired';
+      return errorCode === 'runner_shutdown' ? 'released' : 'failed';
+  }
+}

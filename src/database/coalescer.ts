@@ -35,7 +35,7 @@ export class Coalescer<I, O> {
     try {
       const results = await this.isolate(batch.map(({ input }) => input));
       batch.forEach(({ resolve, reject }, index) => {
-        const result = results[index]!;
+        const result = results[index];
         if (result instanceof Error) reject(result);
         else resolve(result);
       });
@@ -57,7 +57,7 @@ export class Coalescer<I, O> {
       for (const input of inputs) {
         results.push(
           await this.carryOut([input]).then(
-            ([result]) => result!,
+            ([result]) => result,
             (reason: Error) => reason,
           ),
         );

@@ -30,7 +30,7 @@ export class DomainEvents implements EventSubscriber {
    * @throws Error outside a transaction: a state change without one could not commit with its record.
    */
   async record(events: DomainEvent | DomainEvent[], actor: Actor = currentActor()): Promise<void> {
-    const transaction = this.em.getTransactionContext<Transaction>();
+    const transaction: Transaction | undefined = this.em.getTransactionContext();
     if (!transaction) throw new Error('A domain event was recorded outside a transaction');
     const list = this.pending.get(transaction) ?? [];
     this.pending.set(transaction, list);

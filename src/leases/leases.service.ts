@@ -115,9 +115,10 @@ export class LeasesService {
   /** Locks a lease that the caller has to hold now. */
   private async hold(leaseId: string, fencingToken?: number): Promise<EnvironmentLease> {
     const lease = await this.lock(leaseId, fencingToken);
-    const [{ expired }] = (await this.em.execute(`select clock_timestamp() >= ?::timestamptz as expired`, [
-      lease.expiresAt.toISOString(),
-    ])) as [{ expired: boolean }];
+    const [{ expired }] = await this.em.execute<[{ expired: boolean }]>(
+      `select clock_timestamp() >= ?::timestamptz as expired`,
+      [lease.expiresAt.toISOString()],
+    );
     if (lease.status !== 'active' || expired) throw new LeaseLostError(leaseId);
     return lease;
   }

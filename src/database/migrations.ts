@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { Migration, Migrator } from '@mikro-orm/migrations';
-import { MikroORM, type Transaction } from '@mikro-orm/postgresql';
+import { MikroORM } from '@mikro-orm/postgresql';
 import { StartupError } from '../config/startup-error.js';
 import { connectionOptions } from './connection.js';
 import { checkServer } from './server-check.js';
@@ -37,7 +37,7 @@ export async function migrate(databaseUrl: string): Promise<void> {
     await orm.em.transactional(async (em) => {
       await em.execute('select pg_advisory_xact_lock(?)', [LOCK]);
       await refuseUnknown(em.execute.bind(em), known);
-      const transaction: Transaction | undefined = em.getTransactionContext();
+      const transaction = em.getTransactionContext<object>();
       await orm.migrator.up({ transaction });
     });
   } finally {

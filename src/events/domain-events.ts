@@ -1,5 +1,5 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { EntityManager, type EventSubscriber, type Transaction, type TransactionEventArgs } from '@mikro-orm/core';
+import { EntityManager, type EventSubscriber, type TransactionEventArgs } from '@mikro-orm/core';
 import { EventEmitter2 } from '@nestjs/event-emitter';
 import type { Actor } from './actor.js';
 import { currentActor } from './request-scope.js';
@@ -14,7 +14,7 @@ interface Recorded {
 @Injectable()
 export class DomainEvents implements EventSubscriber {
   private readonly logger = new Logger(DomainEvents.name);
-  private readonly pending = new WeakMap<Transaction, Recorded[]>();
+  private readonly pending = new WeakMap<object, Recorded[]>();
 
   constructor(
     private readonly em: EntityManager,
@@ -30,7 +30,7 @@ export class DomainEvents implements EventSubscriber {
    * @throws Error outside a transaction: a state change without one could not commit with its record.
    */
   async record(events: DomainEvent | DomainEvent[], actor: Actor = currentActor()): Promise<void> {
-    const transaction: Transaction | undefined = this.em.getTransactionContext();
+    const transaction = this.em.getTransactionContext<object>();
     if (!transaction) throw new Error('A domain event was recorded outside a transaction');
     const list = this.pending.get(transaction) ?? [];
     this.pending.set(transaction, list);
@@ -43,7 +43,7 @@ export class DomainEvents implements EventSubscriber {
   /** Commit hooks fire for savepoints too; only the outermost commit makes facts final. */
   afterTransactionCommit({ transaction }: TransactionEventArgs): void {
     if (!transaction || 'savepointName' in transaction) return;
-    for (const { event, actor } of this.take(transaction)) {
+    for (const { event, actor } of this.take(transaction as object)) {
       this.emitter.emitAsync(`committed:${wireName(event)}`, event, actor).catch((error: unknown) => {
         this.logger.error({ err: error, event: wireName(event) }, 'An after-commit listener failed');
       });
@@ -51,10 +51,10 @@ export class DomainEvents implements EventSubscriber {
   }
 
   afterTransactionRollback({ transaction }: TransactionEventArgs): void {
-    if (transaction) this.take(transaction);
+    if (transaction) this.take(transaction as object);
   }
 
-  private take(transaction: Transaction): Recorded[] {
+  private take(transaction: object): Recorded[] {
     const list = this.pending.get(transaction) ?? [];
     this.pending.delete(transaction);
     return list;

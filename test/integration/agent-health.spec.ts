@@ -3,7 +3,7 @@ import { DriverRegistry } from '../../src/environments/drivers/driver-registry.j
 import { failedOutcome, type RunOutcome } from '../../src/heartbeat/runs/run-outcome.js';
 import { HandRunner, OUTCOMES } from '../support/hand-runner.js';
 import { Scenario, type ActivityEntry } from '../support/scenario.js';
-import { startStillApp } from '../support/still-app.js';
+import { startStillApp, Steps } from '../support/still-app.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 
 const timedOut = (error = 'Timed out after 5 seconds'): RunOutcome => ({
@@ -151,6 +151,17 @@ describe('the status of an agent', () => {
       await hand.end(runs[0], exit(1));
       expect(await agent()).toMatchObject({ status: 'paused' });
       expect(await pauses()).toHaveLength(1);
+    });
+
+    it('is paused when two runners record the last two at the same moment', async () => {
+      const steps = new Steps(app);
+      for (let round = 0; round < 4; round++) {
+        agentId = await user.agent(companyId, 'true');
+        await end(...alike(4, exit(1)));
+        const runs = [await start('a'), await start('b')];
+        expect(await Promise.all(runs.map((run) => steps.end(run, exit(1))))).toEqual([true, true]);
+        expect(await agent()).toMatchObject({ status: 'paused' });
+      }
     });
 
     it('keeps what waits, and is its old self when it is resumed and succeeds', async () => {

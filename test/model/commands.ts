@@ -263,6 +263,9 @@ const pick = <T>(list: readonly T[], index: number): T | undefined => list[index
 const agent = fc.nat(NAMES.length - 1);
 const issue = fc.nat(ISSUES - 1);
 const index = fc.nat(7);
+/** A run that is being executed, or a person. */
+const author = fc.option(index, { freq: 1 });
+const mention = fc.option(agent, { freq: 1 });
 const maybe = <T>(one: fc.Arbitrary<T>) => fc.option(one, { nil: undefined });
 const anyOutcome = fc.constantFrom(...(Object.keys(OUTCOMES) as Outcome[]));
 const dispatch = fc.constant(new Dispatch());
@@ -276,15 +279,15 @@ const wake = fc
     maybe(fc.constantFrom('k1', 'k2')),
   )
   .map((fields) => new Wake(...fields));
-const comment = fc.tuple(issue, fc.option(index), fc.option(agent)).map((fields) => new Change(...fields, {}));
+const comment = fc.tuple(issue, author, mention).map((fields) => new Change(...fields, {}));
 const assign = fc
   .tuple(issue, agent)
   .map(([at, assignee]) => new Change(at, null, null, { assignee, status: 'todo', silent: true }));
 const change = fc
   .tuple(
     issue,
-    fc.option(index),
-    fc.option(agent),
+    author,
+    mention,
     fc.record(
       {
         status: fc.constantFrom('todo', 'in_progress', 'done', 'cancelled'),

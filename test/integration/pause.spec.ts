@@ -166,13 +166,11 @@ describe('what stops runs', () => {
     });
 
     it('a start leaves nothing running that nobody wishes to end', async () => {
-      const seen = new Set<string>();
       for (let round = 0; round < ROUNDS; round++) {
         const agentId = await agent();
         const { body } = await wake(agentId);
         const [started] = await Promise.all([hand.start(agentId), stop(agentId, how)]);
         const [run] = await runsOf(agentId);
-        seen.add(run.status);
         expect(run).toMatchObject(
           started ? { status: 'running', cancel_requested_at: expect.any(Date) } : { status: 'cancelled' },
         );
@@ -180,7 +178,6 @@ describe('what stops runs', () => {
         if (started) await hand.end(started);
         expect(await hand.row(body.id)).toMatchObject({ status: 'cancelled' });
       }
-      expect(seen.size).toBeGreaterThan(0);
     });
 
     it('a promotion leaves neither a run nor a wake that waits', async () => {

@@ -18,7 +18,7 @@ const seconds = Number(MODEL_SECONDS);
 /**
  * Whatever people, agents, runners and the clock do, in any order. The short form is part of every test run and stops
  * after MODEL_SECONDS; `npm run test:model` takes its time. A failure names its seed, path and replay path: MODEL_SEED,
- * MODEL_PATH and MODEL_REPLAY play it again.
+ * MODEL_PATH and MODEL_REPLAY play it again, with as many MODEL_STEPS.
  */
 describe('wakes and runs', () => {
   let app: TestApp;

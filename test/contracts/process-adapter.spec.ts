@@ -53,15 +53,16 @@ describe(ProcessAdapter.name, () => {
   });
 
   it('fails for a reason that will pass when the program says so', async () => {
+    const inAnHour = new Date(Date.now() + 3_600_000).toISOString();
     const report = JSON.stringify({
       type: 'result',
       error_code: 'transient_upstream',
-      retry_not_before: '2030-01-01T00:00:00Z',
+      retry_not_before: inAnHour,
     });
     expect(await execute({ command: 'sh', args: ['-c', `echo '${report}'; exit 1`] })).toMatchObject({
       outcome: 'failed',
       errorCode: 'transient_upstream',
-      retryNotBefore: '2030-01-01T00:00:00.000Z',
+      retryNotBefore: inAnHour,
     });
   });
 

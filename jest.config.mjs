@@ -9,6 +9,7 @@ export default {
   transform: { '^.+\\.ts$': '@swc/jest' },
   globalSetup: '<rootDir>/test/support/global-setup.mjs',
   globalTeardown: '<rootDir>/test/support/global-teardown.mjs',
-  maxWorkers: '100%',
+  // Much of the time is spent waiting: for leases to run out, for servers to come up.
+  maxWorkers: 3,
   testTimeout: 60_000,
 };

@@ -8,6 +8,7 @@ import { IssueAssigned, IssueCommented, IssueReopened } from '../../src/issues/i
 import { ApiClient, type Refusal } from '../support/api-client.js';
 import { holdTransaction } from '../support/held-transaction.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
+import { rounds } from '../support/rounds.js';
 
 const RUN_TOKEN = 'test_run_1';
 
@@ -332,7 +333,7 @@ describe('what issues tell of those they may wake', () => {
       const agents = [await makeBusyAgent('Busy'), await makeBusyAgent('Hasty')];
       const issues = [await makeIssue({ assigneeAgentId: agents[0] }), await makeIssue({ assigneeAgentId: agents[1] })];
       const statuses: number[] = [];
-      for (let round = 0; round < 50; round += 1) {
+      for (let round = 0; round < rounds(50); round += 1) {
         const verb = round % 2 === 0 ? 'pause' : 'resume';
         const answers = await Promise.all([
           operator.post(`/issues/${issues[0]}/comments`, { body: `@hasty, ${round}` }),

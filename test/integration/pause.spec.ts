@@ -4,8 +4,9 @@ import { HandRunner, isAlive, OUTCOMES } from '../support/hand-runner.js';
 import { Scenario, type ActivityEntry, type Run } from '../support/scenario.js';
 import { startStillApp } from '../support/still-app.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
+import { rounds } from '../support/rounds.js';
 
-const ROUNDS = 30;
+const ROUNDS = rounds(30);
 const ENDED = ['succeeded', 'failed', 'cancelled', 'timed_out'];
 
 interface RunOfAgent {

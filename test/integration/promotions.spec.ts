@@ -4,6 +4,7 @@ import { holdTransaction } from '../support/held-transaction.js';
 import { Scenario, type ActivityEntry } from '../support/scenario.js';
 import { outcome, startStillApp, Steps } from '../support/still-app.js';
 import type { TestApp } from '../support/test-app.js';
+import { rounds } from '../support/rounds.js';
 
 interface RunRow {
   id: string;
@@ -360,7 +361,7 @@ describe('what waits for an issue', () => {
 
     it('is never lost between a wake and the end of the run that it waits for', async () => {
       let run = await working();
-      for (let round = 0; round < 50; round++) {
+      for (let round = 0; round < rounds(50); round++) {
         const other = run.agentId === anna ? bela : anna;
         await Promise.all(round % 4 > 1 ? [finish(run), wake(other)] : [wake(other), finish(run)]);
         expect(await isSound()).toMatchObject([{ agent_id: other, status: 'queued' }]);
@@ -369,7 +370,7 @@ describe('what waits for an issue', () => {
     });
 
     it('is one run of two wakes at once', async () => {
-      for (let round = 0; round < 50; round++) {
+      for (let round = 0; round < rounds(50); round++) {
         issueId = await user.issue(companyId);
         const ids = await Promise.all([wake(anna), wake(round % 2 ? anna : bela)]);
         expect(await isSound()).toHaveLength(1);
@@ -379,7 +380,7 @@ describe('what waits for an issue', () => {
     });
 
     it('never starts for an agent that is paused at that moment', async () => {
-      for (let round = 0; round < 30; round++) {
+      for (let round = 0; round < rounds(30); round++) {
         const run = await working();
         const id = await wake(bela);
         const pause = () => user.api.post(`/agents/${bela}/pause`);
@@ -395,7 +396,7 @@ describe('what waits for an issue', () => {
       const other = await startStillApp({ database: app.database });
       try {
         const passes = [steps, new Steps(other)];
-        for (let round = 0; round < 20; round++) {
+        for (let round = 0; round < rounds(20); round++) {
           const run = await working();
           await wake(bela);
           await wake(cora);

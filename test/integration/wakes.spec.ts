@@ -6,6 +6,7 @@ import { Scenario, type ActivityEntry, type Run } from '../support/scenario.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 import { newId } from '../../src/database/id.js';
 import { ExecutionServer } from '../../src/heartbeat/execution/execution.server.js';
+import { rounds } from '../support/rounds.js';
 
 interface WakeAnswer extends Run {
   reason: string | null;
@@ -422,7 +423,7 @@ describe('a wake', () => {
 
   it('and another at the same moment make one live run on an issue', async () => {
     const other = await user.agent(companyId, 'true');
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < rounds(20); round++) {
       const payload = { issueId: await user.issue(companyId) };
       const answers = await Promise.all([wake({ payload }), wake({ payload }, round % 2 ? other : agentId)]);
       expect(answers.map(({ wakeStatus }) => wakeStatus).toSorted()).toEqual([
@@ -435,7 +436,7 @@ describe('a wake', () => {
   });
 
   it('and another at the same moment make one run of a task', async () => {
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < rounds(10); round++) {
       const payload = { taskKey: `task ${round}` };
       const answers = await Promise.all([wake({ payload }), wake({ payload })]);
       expect(answers.map(({ wakeStatus }) => wakeStatus).toSorted()).toEqual(['coalesced', 'queued']);
@@ -445,7 +446,7 @@ describe('a wake', () => {
 
   it('is not lost when the run that it would join ends at the same moment', async () => {
     const other = await user.agent(companyId, 'true');
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < rounds(10); round++) {
       const payload = { issueId: await user.issue(companyId) };
       const { id } = await wake({ payload });
       const [answer] = await Promise.all([wake({ payload }, other), user.api.post(`/heartbeat-runs/${id}/cancel`)]);

@@ -22,13 +22,15 @@ export class AgentLifecycleService {
   ) {}
 
   /**
+   * Pausing again changes nothing, except that a pause without `drain` cancels what one with it has left to end by itself.
    * @param drain whether what runs and waits ends by itself instead of being cancelled.
    * @throws NotFoundError, OperatorOnlyError, AgentTerminatedError
    */
   async pause(agentId: string, { reason, drain = false }: PauseAgentDto): Promise<Agent> {
     return inTransaction(this.em, async () => {
       const agent = await this.lockLiving(agentId);
-      if (agent.status !== 'paused') await this.pauseLocked(agent, reason ?? DEFAULT_PAUSE_REASON, drain);
+      const isDone = agent.status === 'paused' && (drain || !(await this.hasUncancelledRuns(agentId)));
+      if (!isDone) await this.pauseLocked(agent, reason ?? DEFAULT_PAUSE_REASON, drain);
       return agent;
     });
   }
@@ -91,6 +93,15 @@ export class AgentLifecycleService {
     agent.pause(reason, new Date());
     await this.em.flush();
     await this.events.record(new AgentPaused(agent.companyId, agent.id, { reason, drain }));
+  }
+
+  private async hasUncancelledRuns(agentId: string): Promise<boolean> {
+    const rows = await this.em.execute<object[]>(
+      `select 1 from heartbeat_runs where agent_id = ? and (status in ('queued', 'scheduled_retry')
+         or status = 'running' and cancel_requested_at is null) limit 1`,
+      [agentId],
+    );
+    return rows.length > 0;
   }
 
   private async terminateLocked(agent: Agent): Promise<void> {

@@ -68,6 +68,20 @@ describe('what stops runs', () => {
   }
 
   describe('a pause', () => {
+    it('without drain cancels what one with drain had left, and is recorded once for that', async () => {
+      const { agentId, running, queuedId } = await busyAgent();
+      await stop(agentId, 'pause', { drain: true });
+      expect(await user.run(queuedId)).toMatchObject({ status: 'queued' });
+      await stop(agentId, 'pause', { drain: true });
+      await stop(agentId, 'pause');
+      await stop(agentId, 'pause');
+      expect(await user.run(queuedId)).toMatchObject({ status: 'cancelled', error: 'The agent was paused' });
+      expect(await runsOf(agentId)).toContainEqual(
+        expect.objectContaining({ id: running.id, cancel_requested_at: expect.any(Date) as Date }),
+      );
+      expect(await recordsOf(agentId, 'agent.paused')).toHaveLength(2);
+    });
+
     it('cancels what waits at once, and wishes that what runs ends', async () => {
       const { agentId, running, retryId, queuedId } = await busyAgent();
       expect((await stop(agentId, 'pause')).body).toMatchObject({ status: 'paused' });

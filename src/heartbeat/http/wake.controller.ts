@@ -7,7 +7,7 @@ import {
   ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
 import { EntityManager } from '@mikro-orm/postgresql';
-import { InvalidInputError } from '../../errors/domain-error.js';
+import { callersPayload } from '../wakes/callers-payload.js';
 import { IdPipe } from '../../http/id.pipe.js';
 import { Idempotent } from '../../http/idempotent.decorator.js';
 import { RunResponse } from './run.dto.js';
@@ -62,17 +62,4 @@ export class WakeController {
     if (this.em.isInTransaction()) await this.em.flush();
     return { ...RunResponse.from(await this.runs.require(runId!)), ...wake };
   }
-}
-
-/** What the caller may tell; reasons and lists of comments are kept by Berth itself. */
-function callersPayload(payload: Record<string, unknown>): Record<string, unknown> {
-  const { wakeReasons: _reasons, wakeCommentIds: _ids, wakeCommentId: _id, ...own } = payload;
-  for (const field of ['issueId', 'commentId', 'taskKey']) {
-    const value = own[field];
-    if (value === undefined || value === null || typeof value === 'string') continue;
-    throw new InvalidInputError('The payload is not valid', [
-      { field: `payload.${field}`, message: 'must be a string' },
-    ]);
-  }
-  return own;
 }

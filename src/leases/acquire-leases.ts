@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { violatedConstraint } from '../database/database-errors.js';
 import { DomainEvents } from '../events/domain-events.js';
-import type { LeasePolicy } from './environment-lease.entity.js';
+import type { LeasePolicy } from '../environments/lease-policy.js';
 import { WorkspaceOccupiedError } from './lease-errors.js';
 import { LeaseAcquired } from './leases.events.js';
 

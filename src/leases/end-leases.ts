@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { DomainEvents } from '../events/domain-events.js';
-import type { LeasePolicy, LeaseStatus } from './environment-lease.entity.js';
+import type { LeasePolicy } from '../environments/lease-policy.js';
+import type { LeaseStatus } from './environment-lease.entity.js';
 import { leaseEnded } from './leases.events.js';
 
 /** How one lease ends. */

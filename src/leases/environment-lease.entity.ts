@@ -1,15 +1,9 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import type { LeasePolicy } from '../environments/lease-policy.js';
 import { createdAtColumn, idColumn, objectColumn, timeColumn, updatedAtColumn } from '../database/columns.js';
 
 export const LEASE_STATUSES = ['active', 'released', 'expired', 'failed'] as const;
 export type LeaseStatus = (typeof LEASE_STATUSES)[number];
-export const LEASE_POLICIES = [
-  'ephemeral',
-  'reuse_by_environment',
-  'reuse_by_execution_workspace',
-  'retain_on_failure',
-] as const;
-export type LeasePolicy = (typeof LEASE_POLICIES)[number];
 
 const EnvironmentLeaseSchema = defineEntity({
   name: 'EnvironmentLease',
@@ -28,13 +22,26 @@ const EnvironmentLeaseSchema = defineEntity({
     leasePolicy: p.text().$type<LeasePolicy>().default('ephemeral'),
     provider: p.text(),
     providerLeaseId: p.text().nullable(),
+    /** By which lease its run is held: its own id, or for a further lease of the run that of the first. */
+    runLeaseId: p.uuid().nullable(),
+    /** Which of the environment's places it has; null where the environment has no capacity. */
+    slot: p.integer().nullable(),
+    placeId: p.uuid().nullable(),
     fencingToken: p.bigint('number'),
+    /** How long it lasts from each renewal on, in seconds. */
+    ttlSec: p.integer(),
     runnerId: p.text().nullable(),
     host: p.text().nullable(),
     acquiredAt: timeColumn(),
     lastUsedAt: timeColumn(),
     expiresAt: timeColumn(),
+    /** No renewal goes past this. */
+    lifetimeEndsAt: timeColumn(),
     releasedAt: timeColumn().nullable(),
+    /** When it gave its slot up: at its end, or when its place had gone or went to the next holder. */
+    heldUntil: timeColumn().nullable(),
+    revokeAt: timeColumn().nullable(),
+    revokeReason: p.text().nullable(),
     failureReason: p.text().nullable(),
     metadata: objectColumn(),
     createdAt: createdAtColumn(),

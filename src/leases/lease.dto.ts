@@ -13,14 +13,13 @@ import {
   MaxLength,
   Min,
 } from 'class-validator';
+import { LEASE_POLICIES, type LeasePolicy } from '../environments/lease-policy.js';
 import { IfGiven } from '../http/if-given.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
 import { PageQueryDto } from '../http/page-query.dto.js';
 import {
-  LEASE_POLICIES,
   LEASE_STATUSES,
   type EnvironmentLease,
-  type LeasePolicy,
   type LeaseStatus,
 } from './environment-lease.entity.js';
 

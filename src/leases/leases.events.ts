@@ -1,5 +1,6 @@
 import { DomainEvent, RegisterEvent } from '../events/domain-event.js';
-import type { LeasePolicy, LeaseStatus } from './environment-lease.entity.js';
+import type { LeasePolicy } from '../environments/lease-policy.js';
+import type { LeaseStatus } from './environment-lease.entity.js';
 
 /** What every fact about a lease says. */
 export interface LeaseFacts {

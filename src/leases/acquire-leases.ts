@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { violatedConstraint } from '../database/database-errors.js';
-import { DomainEvents } from '../events/domain-events.js';
 import type { LeasePolicy } from '../environments/lease-policy.js';
-import { WorkspaceOccupiedError } from './lease-errors.js';
+import { DomainEvents } from '../events/domain-events.js';
+import { SlotTakenError, WorkspaceOccupiedError } from './lease-errors.js';
 import { LeaseAcquired } from './leases.events.js';
 
 /** What a new lease holds, and for whom. */
@@ -17,11 +17,19 @@ export interface LeaseRequest {
   readonly issueId: string | null;
   readonly agentId: string | null;
   readonly heartbeatRunId: string | null;
+  /** The lease by which that run is held: this one, or the one that this is a further lease to. */
+  readonly runLeaseId: string | null;
   readonly holder: string;
   readonly leasePolicy: LeasePolicy;
+  /** Which of the environment's places; null where it has no capacity. */
+  readonly slot: number | null;
+  readonly placeId: string | null;
+  readonly providerLeaseId: string | null;
   readonly runnerId: string | null;
   readonly host: string | null;
   readonly ttlSec: number;
+  /** How long it can last, however often it is renewed. */
+  readonly lifetimeSec: number;
 }
 
 /** What its holder has to know of a lease to use it. */
@@ -43,12 +51,12 @@ export class AcquireLeases {
   /**
    * Acquires leases in the caller's transaction, which holds the locks of what is leased. Token and times are drawn
    * here, after those locks: a slot's tokens rise, and a holder's time begins no earlier than its predecessor's ended.
-   * @throws WorkspaceOccupiedError when an exclusive workspace among them is in use; the transaction is then over.
+   * @throws WorkspaceOccupiedError, SlotTakenError when an exclusive workspace or a slot among them is held after all; the
+   *   transaction is then over.
    */
   async acquire(requests: LeaseRequest[]): Promise<Map<string, AcquiredLease>> {
     const rows = await this.insert(requests).catch((error: unknown) => {
-      if (violatedConstraint(error) !== 'environment_leases_one_per_exclusive_workspace') throw error;
-      throw new WorkspaceOccupiedError(requests.flatMap(({ executionWorkspaceId: id }) => (id ? [id] : [])));
+      throw heldAfterAll(error, requests) ?? error;
     });
     await this.events.record(requests.map((request) => new LeaseAcquired({ ...request, status: 'active' })));
     return new Map(
@@ -64,19 +72,42 @@ export class AcquireLeases {
     );
   }
 
+  /** The clock may have been set back since the slot or workspace was last held: time goes on from there. */
   private insert(requests: LeaseRequest[]) {
     return this.em.execute<{ id: string; fencing_token: string; acquired_at: string; expires_at: string }[]>(
-      `with clock as materialized (select clock_timestamp() as at)
+      `with wanted as materialized (
+         select x.*, greatest(clock_timestamp(),
+           (select h.held_until from environment_leases h where h.environment_id = x."environmentId" and h.slot = x.slot
+            order by h.acquired_at desc limit 1),
+           (select h.released_at from environment_leases h
+            where h.execution_workspace_id = x."executionWorkspaceId" and h.workspace_mode = 'exclusive'
+            order by h.acquired_at desc limit 1)) as at
+         from jsonb_to_recordset(?::jsonb) as x(id uuid, "companyId" uuid, "environmentId" uuid,
+           "executionWorkspaceId" uuid, "workspaceMode" text, "issueId" uuid, "heartbeatRunId" uuid, "runLeaseId" uuid,
+           holder text, "leasePolicy" text, driver text, slot integer, "placeId" uuid, "providerLeaseId" text,
+           "runnerId" text, host text, "ttlSec" integer, "lifetimeSec" integer))
        insert into environment_leases (id, company_id, environment_id, execution_workspace_id, workspace_mode, issue_id,
-         heartbeat_run_id, holder, status, lease_policy, provider, runner_id, host, acquired_at, last_used_at, expires_at)
-       select x.id, x."companyId", x."environmentId", x."executionWorkspaceId", x."workspaceMode", x."issueId",
-         x."heartbeatRunId", x.holder, 'active', x."leasePolicy", x.driver, x."runnerId", x.host,
-         clock.at, clock.at, clock.at + make_interval(secs => x."ttlSec")
-       from clock, jsonb_to_recordset(?::jsonb) as x(id uuid, "companyId" uuid, "environmentId" uuid,
-         "executionWorkspaceId" uuid, "workspaceMode" text, "issueId" uuid, "heartbeatRunId" uuid, holder text,
-         "leasePolicy" text, driver text, "runnerId" text, host text, "ttlSec" double precision)
+         heartbeat_run_id, run_lease_id, holder, status, lease_policy, provider, slot, place_id, provider_lease_id,
+         runner_id, host, ttl_sec, acquired_at, last_used_at, expires_at, lifetime_ends_at)
+       select id, "companyId", "environmentId", "executionWorkspaceId", "workspaceMode", "issueId",
+         "heartbeatRunId", "runLeaseId", holder, 'active', "leasePolicy", driver, slot, "placeId", "providerLeaseId",
+         "runnerId", host, "ttlSec", at, at, at + make_interval(secs => least("ttlSec", "lifetimeSec")),
+         at + make_interval(secs => "lifetimeSec")
+       from wanted
        returning id, fencing_token, acquired_at, expires_at`,
       [JSON.stringify(requests)],
     );
+  }
+}
+
+function heldAfterAll(error: unknown, requests: LeaseRequest[]): Error | null {
+  switch (violatedConstraint(error)) {
+    case 'environment_leases_one_per_exclusive_workspace':
+    case 'environment_leases_workspace_never_shared':
+      return new WorkspaceOccupiedError(requests.flatMap(({ executionWorkspaceId: id }) => (id ? [id] : [])));
+    case 'environment_leases_slot_never_shared':
+      return new SlotTakenError(requests.flatMap(({ environmentId, slot }) => (slot ? [environmentId] : [])));
+    default:
+      return null;
   }
 }

@@ -3,6 +3,7 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { DomainEvents } from '../events/domain-events.js';
 import type { LeasePolicy } from '../environments/lease-policy.js';
 import type { LeaseStatus } from './environment-lease.entity.js';
+import { LeavePlaces } from './places/leave-places.js';
 import { leaseEnded } from './leases.events.js';
 
 /** How one lease ends. */
@@ -12,10 +13,14 @@ export interface LeaseEnd {
   /** Required for `failed` and `expired`. */
   readonly reason: string | null;
   readonly agentId: string | null;
+  /** Its holder did what it came for: its place may be kept for the next one. */
+  readonly succeeded: boolean;
 }
 
 interface EndedRow {
   id: string;
+  run_lease_id: string | null;
+  place_id: string | null;
   company_id: string;
   environment_id: string;
   provider: string;
@@ -32,25 +37,35 @@ export class EndLeases {
   constructor(
     private readonly em: EntityManager,
     private readonly events: DomainEvents,
+    private readonly places: LeavePlaces,
   ) {}
 
   /**
-   * Ends those of the leases that are still active, in the caller's transaction.
-   * @returns the ids that this call ended.
+   * Ends those of the leases that are still active, in the caller's transaction; with a run's lease its further ones. What
+   * has no place gives up its slot with that, what has one when the place has gone.
+   * @returns the ids of the named leases that this call ended.
    */
   async end(ends: LeaseEnd[]): Promise<Set<string>> {
     if (ends.length === 0) return new Set();
     const rows = await this.em.execute<EndedRow[]>(
-      `update environment_leases l
-       set status = x.status, failure_reason = x.reason, updated_at = now(),
-         released_at = greatest(clock_timestamp(), l.acquired_at)
-       from jsonb_to_recordset(?::jsonb) as x(id uuid, status text, reason text)
-       where l.id = x.id and l.status = 'active'
+      `with x as materialized (
+         select *, clock_timestamp() as at from jsonb_to_recordset(?::jsonb) as x(id uuid, status text, reason text)),
+       ending as (
+         select id as lease_id, x.* from x
+         union all
+         select f.id, x.* from x join environment_leases f
+           on f.run_lease_id = x.id and f.run_lease_id <> f.id and f.status = 'active')
+       update environment_leases l
+       set status = ending.status, failure_reason = ending.reason, updated_at = now(),
+         released_at = greatest(ending.at, l.acquired_at),
+         held_until = case when l.place_id is null then greatest(ending.at, l.acquired_at) end
+       from ending where l.id = ending.lease_id and l.status = 'active'
        returning l.id, l.company_id, l.environment_id, l.provider, l.lease_policy, l.execution_workspace_id, l.issue_id,
-         l.heartbeat_run_id, l.status`,
+         l.heartbeat_run_id, l.run_lease_id, l.place_id, l.status`,
       [JSON.stringify(ends)],
     );
     const wanted = new Map(ends.map((end) => [end.id, end]));
+    const endOf = (row: EndedRow) => wanted.get(row.id) ?? wanted.get(row.run_lease_id ?? '');
     await this.events.record(
       rows.map((row) =>
         leaseEnded({
@@ -62,12 +77,18 @@ export class EndLeases {
           executionWorkspaceId: row.execution_workspace_id,
           issueId: row.issue_id,
           heartbeatRunId: row.heartbeat_run_id,
-          agentId: wanted.get(row.id)?.agentId ?? null,
+          agentId: endOf(row)?.agentId ?? null,
           status: row.status,
-          reason: wanted.get(row.id)?.reason,
+          reason: endOf(row)?.reason,
         }),
       ),
     );
-    return new Set(rows.map(({ id }) => id));
+    const withPlaces = rows.filter((row) => row.place_id !== null);
+    if (withPlaces.length > 0) {
+      await this.places.leave(
+        withPlaces.map((row) => ({ leaseId: row.id, succeeded: endOf(row)?.succeeded ?? false })),
+      );
+    }
+    return new Set(rows.map(({ id }) => id).filter((id) => wanted.has(id)));
   }
 }

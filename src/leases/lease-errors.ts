@@ -42,3 +42,13 @@ export class WorkspaceOccupiedError extends DomainError {
     super('The exclusive workspace is in use by another lease', { executionWorkspaceIds });
   }
 }
+
+/** A slot of an environment is held; seen only by whoever did not hold the environment while choosing it. */
+export class SlotTakenError extends DomainError {
+  readonly kind = 'conflict';
+  readonly code = 'slot_taken';
+
+  constructor(environmentIds: string[]) {
+    super('The slot is held by another lease', { environmentIds });
+  }
+}

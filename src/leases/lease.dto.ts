@@ -17,11 +17,7 @@ import { LEASE_POLICIES, type LeasePolicy } from '../environments/lease-policy.j
 import { IfGiven } from '../http/if-given.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
 import { PageQueryDto } from '../http/page-query.dto.js';
-import {
-  LEASE_STATUSES,
-  type EnvironmentLease,
-  type LeaseStatus,
-} from './environment-lease.entity.js';
+import { LEASE_STATUSES, type EnvironmentLease, type LeaseStatus } from './environment-lease.entity.js';
 
 export class EnvironmentLeaseQueryDto extends PageQueryDto {
   @IfGiven()

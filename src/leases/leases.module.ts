@@ -3,6 +3,8 @@ import { CompaniesModule } from '../companies/companies.module.js';
 import { EnvironmentsModule } from '../environments/environments.module.js';
 import { AcquireLeases } from './acquire-leases.js';
 import { EndLeases } from './end-leases.js';
+import { BeginPlaces } from './places/begin-places.js';
+import { LeavePlaces } from './places/leave-places.js';
 import { LeasesController } from './leases.controller.js';
 import { LeasesService } from './leases.service.js';
 import { RenewLeases } from './renew-leases.js';
@@ -10,7 +12,7 @@ import { RenewLeases } from './renew-leases.js';
 @Module({
   imports: [CompaniesModule, EnvironmentsModule],
   controllers: [LeasesController],
-  providers: [AcquireLeases, EndLeases, RenewLeases, LeasesService],
-  exports: [AcquireLeases, EndLeases, RenewLeases, LeasesService],
+  providers: [AcquireLeases, EndLeases, RenewLeases, LeasesService, BeginPlaces, LeavePlaces],
+  exports: [AcquireLeases, EndLeases, RenewLeases, LeasesService, BeginPlaces],
 })
 export class LeasesModule {}

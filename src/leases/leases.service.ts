@@ -106,7 +106,7 @@ export class LeasesService {
     return inTransaction(this.em, async () => {
       const lease = await this.lock(leaseId, fencingToken);
       if (lease.status === 'active') {
-        await this.ends.end([{ id: leaseId, status: 'released', reason, agentId: null }]);
+        await this.ends.end([{ id: leaseId, status: 'released', reason, agentId: null, succeeded: true }]);
       }
       return this.em.refreshOrFail(lease);
     });

@@ -6,6 +6,25 @@ export interface ProbeResult {
   details: Record<string, unknown>;
 }
 
+/** For whom a place is planned. */
+export interface PlaceRequest {
+  /** The place's id: what is made is named after it. */
+  readonly placeId: string;
+  readonly companyId: string;
+  /** The environment's config as it is now. */
+  readonly config: Record<string, unknown>;
+}
+
+/**
+ * What is known of a place before it is made: enough to make it and to take it down, whatever happens to the
+ * environment's config meanwhile. Kept with the place's row, so JSON, and no secrets.
+ */
+export interface PlacePlan {
+  readonly facts: Record<string, unknown>;
+  /** The only host that can reach it; null for any. */
+  readonly host: string | null;
+}
+
 /** What a driver is asked to make ready, for one lease. */
 export interface RealiseRequest {
   readonly leaseId: string;
@@ -14,6 +33,8 @@ export interface RealiseRequest {
   readonly config: Record<string, unknown>;
   /** Working directory of the lease's execution workspace, if it has one. */
   readonly workspaceCwd: string | null;
+  /** The facts of the planned place; null where the driver planned none. */
+  readonly facts: Record<string, unknown> | null;
 }
 
 /** A place that is ready to execute in. */
@@ -58,7 +79,7 @@ export interface CommandResult {
 export interface DriverCapabilities {
   readonly driver: string;
   readonly description: string;
-  /** Leaves something behind that has to be taken down. */
+  /** Can make places that have to be taken down, so that lease policies have a meaning. */
   readonly hasPlaces: boolean;
   /** JSON schema of `config`. */
   readonly configSchema: Record<string, unknown>;
@@ -74,11 +95,17 @@ export interface EnvironmentDriver {
    */
   validateConfig(config: unknown): Record<string, unknown>;
 
+  /**
+   * Plans what a lease needs to have made, and taken down again. Called inside a transaction: it only computes.
+   * @returns null where nothing will be left behind.
+   */
+  planPlace(request: PlaceRequest): PlacePlan | null;
+
   /** Looks whether the place could be used; a problem is a result, not an exception. */
   probe(config: Record<string, unknown>): Promise<ProbeResult>;
 
   /**
-   * Makes the place ready. Repeating it for one lease gives the same place.
+   * Makes the place ready. Repeating it with the same facts gives the same place, as its next holder finds it.
    * @throws PlaceUnavailableError when it cannot.
    */
   realise(request: RealiseRequest, signal: AbortSignal): Promise<RealisedPlace>;
@@ -89,6 +116,10 @@ export interface EnvironmentDriver {
    */
   execute(place: RealisedPlace, command: Command): Promise<CommandResult>;
 
-  /** Takes the place down; done already is done. */
-  teardown(place: RealisedPlace): Promise<void>;
+  /**
+   * Takes a planned place down, from nothing but its facts; it may be made or half made, and this may be repeated.
+   * @returns `absent` where there was nothing to take down.
+   * @throws whatever kept it from it: it is tried again later.
+   */
+  teardown(facts: Record<string, unknown>, signal: AbortSignal): Promise<'removed' | 'absent'>;
 }

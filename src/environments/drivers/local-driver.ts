@@ -53,6 +53,10 @@ export class LocalDriver implements EnvironmentDriver {
     return cwd === undefined ? {} : { cwd };
   }
 
+  planPlace(): null {
+    return null;
+  }
+
   async probe(config: Record<string, unknown>): Promise<ProbeResult> {
     const cwd = configuredCwd(config) ?? this.workspacesRoot();
     const [existing, isDirectory] = await nearestExisting(cwd);
@@ -84,8 +88,8 @@ export class LocalDriver implements EnvironmentDriver {
     return runCommand(place.cwd, command);
   }
 
-  async teardown(): Promise<void> {
-    // The directory is the user's, or the company's for its next run.
+  async teardown(): Promise<'absent'> {
+    return 'absent';
   }
 
   private workspacesRoot(): string {

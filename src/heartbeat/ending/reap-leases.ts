@@ -80,7 +80,7 @@ export class ReapLeases {
       await this.leases.end(
         over
           .filter((lease) => !lease.heartbeat_run_id)
-          .map(({ id }) => ({ id, status: 'expired', reason: 'not renewed in time', agentId: null })),
+          .map(({ id }) => ({ id, status: 'expired', reason: 'not renewed in time', agentId: null, succeeded: false })),
       );
       await this.runs.endRunning(
         ofRuns.map((lease) => ({

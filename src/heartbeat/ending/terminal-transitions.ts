@@ -77,6 +77,7 @@ export class TerminalTransitions {
         status: leaseStatusFor(status, errorCode),
         reason: status === 'succeeded' ? null : (error ?? errorCode),
         agentId,
+        succeeded: status === 'succeeded',
       })),
     );
     return ended;

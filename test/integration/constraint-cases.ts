@@ -36,16 +36,42 @@ export const RECORD = `
     values (id('ended'), id('company'), id('agent'), 'timer', 'succeeded', id('released'), 'r', now(), now());
   insert into heartbeat_runs (id, company_id, agent_id, invocation_source, status, retry_of_run_id)
     values (id('retry'), id('company'), id('agent'), 'timer', 'queued', id('ended'));
-  insert into environment_leases (id, company_id, environment_id, heartbeat_run_id, holder, status, provider, acquired_at,
-      last_used_at, expires_at, released_at)
-    values (id('active'), id('company'), id('local'), id('running'), 'run', 'active', 'local', now(), now(),
-        now() + interval '1 hour', null),
-      (id('released'), id('company'), id('local'), id('ended'), 'run', 'released', 'local', now(), now(),
-        now() + interval '1 hour', now());
+  insert into environment_leases (id, company_id, environment_id, heartbeat_run_id, run_lease_id, slot, holder, status,
+      provider, acquired_at, last_used_at, expires_at, lifetime_ends_at, released_at, held_until)
+    values (id('active'), id('company'), id('local'), id('running'), id('active'), 1, 'run', 'active', 'local', now(), now(),
+        now() + interval '1 hour', now() + interval '1 day', null, null),
+      (id('released'), id('company'), id('local'), id('ended'), id('released'), 2, 'run', 'released', 'local',
+        now() - interval '2 hours', now(), now() + interval '1 hour', now() + interval '1 day', now() - interval '1 hour',
+        now() - interval '1 hour');
   insert into environment_leases (id, company_id, environment_id, execution_workspace_id, workspace_mode, holder, status,
-      provider, acquired_at, last_used_at, expires_at)
+      provider, acquired_at, last_used_at, expires_at, lifetime_ends_at)
     values (id('reservation'), id('company'), id('local'), id('workspace'), 'exclusive', 'me', 'active', 'local', now(),
-      now(), now() + interval '1 hour');
+      now(), now() + interval '1 hour', now() + interval '1 day');
+  begin;
+  insert into environment_leases (id, company_id, environment_id, place_id, holder, status, provider, acquired_at,
+      last_used_at, expires_at, lifetime_ends_at, released_at)
+    values (id('lingering'), id('company'), id('local'), id('cleaning'), 'me', 'released', 'local', now(), now(),
+        now() + interval '1 hour', now() + interval '1 day', now()),
+      (id('keeping'), id('company'), id('local'), id('warm'), 'me', 'released', 'local', now(), now(),
+        now() + interval '1 hour', now() + interval '1 day', now());
+  insert into environment_leases (id, company_id, environment_id, holder, status, provider, acquired_at, last_used_at,
+      expires_at, lifetime_ends_at)
+    values (id('their lease'), id('their company'), id('their environment'), 'they', 'active', 'local', now(), now(),
+      now() + interval '1 hour', now() + interval '1 day');
+  insert into environment_places (id, company_id, environment_id, lease_id, state, driver, config_fingerprint, facts,
+      realise_deadline_at, keep_until, next_attempt_at, gone_at)
+    values (id('cleaning'), id('company'), id('local'), id('lingering'), 'cleaning', 'local', 'f', '{"directory": "/d"}',
+        now(), null, now(), null),
+      (id('warm'), id('company'), id('local'), id('keeping'), 'warm', 'local', 'f', '{"directory": "/w"}', now(), now(),
+        null, null),
+      (id('gone'), id('company'), id('local'), id('released'), 'gone', 'local', 'f', '{"directory": "/g"}', now(), null,
+        null, now()),
+      (id('their place'), id('their company'), id('their environment'), id('their lease'), 'gone', 'local', 'f',
+        '{"directory": "/t"}', now(), null, null, now());
+  commit;
+  insert into lease_requests (id, company_id, environment_id, holder, give_up_at)
+    values (id('request'), id('company'), id('local'), 'me', now());
+  insert into runners (id, host, host_name, pid, slots, version) values (id('runner'), 'h', 'h', 1, 1, '1');
   insert into issue_comments (id, company_id, issue_id, author_type, body)
     values (id('comment'), id('company'), id('issue'), 'user', 'Aye');
   insert into heartbeat_run_events (id, company_id, run_id, agent_id, event_type)
@@ -65,8 +91,9 @@ const set = (table: string, row: string, changes: string) => `update ${table} se
 
 const copyLease = (columns: string, values: string) =>
   `insert into environment_leases (id, company_id, environment_id, holder, status, provider, acquired_at, last_used_at,
-     expires_at, ${columns})
-   values (id('new'), id('company'), id('local'), 'h', 'active', 'local', now(), now(), now() + interval '1 hour', ${values})`;
+     expires_at, lifetime_ends_at, ${columns})
+   values (id('new'), id('company'), id('local'), 'h', 'active', 'local', now(), now(), now() + interval '1 hour',
+     now() + interval '1 day', ${values})`;
 
 const queue = (columns: string, values: string) =>
   `insert into heartbeat_runs (id, company_id, agent_id, invocation_source, status, ${columns})
@@ -79,7 +106,7 @@ export const INVARIANTS: ConstraintCase[] = [
   [
     'a running run whose lease has ended',
     'heartbeat_runs_running_has_active_lease',
-    set('environment_leases', 'active', `status = 'released', released_at = clock_timestamp()`),
+    set('environment_leases', 'active', `status = 'released', released_at = now(), held_until = now()`),
   ],
   [
     'a running run without a lease',
@@ -99,25 +126,67 @@ export const INVARIANTS: ConstraintCase[] = [
   [
     'an active lease of a run that is not running',
     'environment_leases_active_has_running_run',
-    copyLease('heartbeat_run_id', `id('queued')`),
+    copyLease('heartbeat_run_id, run_lease_id', `id('queued'), id('new')`),
   ],
   [
-    'a second active lease of a running run',
+    'an active lease of a running run that is not held with the one the run has',
     'environment_leases_active_has_running_run',
-    copyLease('heartbeat_run_id', `id('running')`),
+    copyLease('heartbeat_run_id, run_lease_id', `id('running'), id('new')`),
+  ],
+  [
+    'an ended run with a further lease that is active',
+    'environment_leases_active_has_running_run',
+    `with further as (${copyLease('heartbeat_run_id, run_lease_id', `id('running'), id('active')`)}),
+       ended as (update environment_leases set status = 'released', released_at = now(), held_until = now()
+         where id = id('active'))
+     update heartbeat_runs set status = 'succeeded', finished_at = now() where id = id('running')`,
   ],
   [
     'a second local environment',
     'environments_one_local',
     `insert into environments (id, company_id, name, driver, status) values (id('new'), id('company'), 'L2', 'local', 'archived')`,
   ],
+  ['two holders of a slot', 'environment_leases_slot_never_shared', copyLease('slot', '1')],
   [
-    'two holders of an exclusive workspace',
-    'environment_leases_one_per_exclusive_workspace',
-    copyLease(
-      'execution_workspace_id, workspace_mode, lease_policy',
-      `id('workspace'), 'exclusive', 'reuse_by_execution_workspace'`,
+    'two holders of a slot in history',
+    'environment_leases_slot_never_shared',
+    set(
+      'environment_leases',
+      'released',
+      `slot = 1, released_at = now() + interval '1 minute',
+       held_until = now() + interval '1 minute'`,
     ),
+  ],
+  [
+    'two holders of an exclusive workspace in history',
+    'environment_leases_workspace_never_shared',
+    set(
+      'environment_leases',
+      'released',
+      `execution_workspace_id = id('workspace'), workspace_mode = 'exclusive',
+       released_at = now() + interval '1 minute', held_until = now() + interval '1 minute'`,
+    ),
+  ],
+  [
+    'a place that has not gone and that nobody holds',
+    'environment_places_not_gone_is_held',
+    set('environment_leases', 'lingering', 'held_until = now(), place_id = null'),
+  ],
+  [
+    'a place that is handed to a lease that holds nothing any more',
+    'environment_places_not_gone_is_held',
+    `with left_behind as (update environment_leases set held_until = now() where id = id('keeping'))
+     update environment_places set lease_id = id('released'), state = 'in_use', keep_until = null where id = id('warm')`,
+  ],
+  [
+    'an ended lease that holds on to a place that has gone',
+    'environment_leases_lingering_has_place',
+    set('environment_places', 'cleaning', `state = 'gone', gone_at = now(), next_attempt_at = null`),
+  ],
+  [
+    'an ended lease that holds on to a place that went to another',
+    'environment_leases_lingering_has_place',
+    set('environment_places', 'warm', `lease_id = id('reservation'), state = 'in_use', keep_until = null`),
   ],
   [
     'a lease that calls an exclusive workspace shared',
@@ -199,6 +268,82 @@ export const STATES: ConstraintCase[] = [
     set('environment_leases', 'active', 'released_at = clock_timestamp()'),
   ],
   [
+    'an active lease that has given its slot up',
+    'environment_leases_held_while_active',
+    set('environment_leases', 'active', 'held_until = now()'),
+  ],
+  [
+    'an ended lease that holds on without a place',
+    'environment_leases_held_by_something',
+    set('environment_leases', 'released', 'held_until = null'),
+  ],
+  [
+    'a lease that gives its slot up before its end',
+    'environment_leases_held_past_release',
+    set('environment_leases', 'released', `held_until = released_at - interval '1 second'`),
+  ],
+  [
+    'a lease that lasts beyond its lifetime',
+    'environment_leases_lifetime',
+    set('environment_leases', 'active', `expires_at = lifetime_ends_at + interval '1 second'`),
+  ],
+  [
+    "a run's lease that does not say by which lease its run is held",
+    'environment_leases_of_run_has_run_lease',
+    set('environment_leases', 'released', 'run_lease_id = null'),
+  ],
+  [
+    'a reservation that belongs to the lease of a run',
+    'environment_leases_of_run_has_run_lease',
+    set('environment_leases', 'reservation', `run_lease_id = id('active')`),
+  ],
+  [
+    'a revocation without a reason',
+    'environment_leases_revocation_explained',
+    set('environment_leases', 'reservation', 'revoke_at = now()'),
+  ],
+  [
+    'a reason for a revocation that nobody asked for',
+    'environment_leases_revocation_explained',
+    set('environment_leases', 'reservation', `revoke_reason = 'Why not'`),
+  ],
+  [
+    'a cancel wish that never takes effect',
+    'heartbeat_runs_cancel_complete',
+    set('heartbeat_runs', 'running', 'cancel_requested_at = now()'),
+  ],
+  [
+    'a cancel wish without a code',
+    'heartbeat_runs_cancel_complete',
+    set('heartbeat_runs', 'running', 'cancel_requested_at = now(), cancel_at = now()'),
+  ],
+  [
+    'a place that has gone at no time',
+    'environment_places_gone_has_time',
+    set('environment_places', 'gone', 'gone_at = null'),
+  ],
+  [
+    'a place that is there and has a time of going',
+    'environment_places_gone_has_time',
+    set('environment_places', 'warm', 'gone_at = now()'),
+  ],
+  [
+    'a place that is kept for ever',
+    'environment_places_kept_has_time',
+    set('environment_places', 'warm', 'keep_until = null'),
+  ],
+  [
+    'a place that is cleaned at no time',
+    'environment_places_cleaning_has_time',
+    set('environment_places', 'cleaning', 'next_attempt_at = null'),
+  ],
+  [
+    'a place that is parked and not to be cleaned',
+    'environment_places_parked_is_cleaning',
+    set('environment_places', 'warm', 'parked_at = now()'),
+  ],
+  ['a quarantine without a reason', 'instance_quarantine_explained', 'update instance set quarantined_at = now()'],
+  [
     'a failed lease without a reason',
     'environment_leases_failure_explained',
     set('environment_leases', 'released', `status = 'failed'`),
@@ -268,6 +413,7 @@ export const VALUES: ConstraintCase[] = [
       ['heartbeat_runs', 'queued', 'issue_comment_status'],
       ['environment_leases', 'released', 'status'],
       ['environment_leases', 'released', 'lease_policy'],
+      ['environments', 'local', 'lease_policy'],
       ['issue_comments', 'comment', 'author_type'],
       ['heartbeat_run_events', 'event', 'event_type'],
       ['heartbeat_run_events', 'event', 'stream'],
@@ -279,6 +425,11 @@ export const VALUES: ConstraintCase[] = [
     `${table}_${column}_check`,
     set(table, row, `${column} = 'nonsense'`),
   ]),
+  [
+    'a state of places that nobody knows',
+    'environment_places_state_check',
+    set('environment_places', 'warm', `state = 'nonsense', keep_until = null`),
+  ],
   [
     'a mode of workspaces that nobody knows',
     'execution_workspaces_mode_check',
@@ -315,6 +466,11 @@ export const VALUES: ConstraintCase[] = [
   ['a company cap of 0', 'companies_max_concurrent_runs_check', set('companies', 'company', 'max_concurrent_runs = 0')],
   ['a wait of 0 seconds', 'companies_max_wait_sec_check', set('companies', 'company', 'max_wait_sec = 0')],
   ['a capacity of 0', 'environments_capacity_check', set('environments', 'remote', 'capacity = 0')],
+  ['places warm for 0 seconds', 'environments_warm_sec_check', set('environments', 'local', 'warm_sec = 0')],
+  ['places retained for 0 seconds', 'environments_retain_sec_check', set('environments', 'local', 'retain_sec = 0')],
+  ['a lease of 0 seconds', 'environment_leases_ttl_sec_check', set('environment_leases', 'active', 'ttl_sec = 0')],
+  ['a slot 0', 'environment_leases_slot_check', set('environment_leases', 'active', 'slot = 0')],
+  ['a runner without slots', 'runners_slots_check', set('runners', 'runner', 'slots = 0')],
   [
     'an agent cap of 0',
     'agents_max_concurrent_runs_check',
@@ -368,6 +524,12 @@ export const TENANTS: ConstraintCase[] = (
       'their workspace',
       'environment_leases_workspace_fk',
     ],
+    ['environment_leases', 'released', 'place_id', 'their place', 'environment_leases_place_fk'],
+    ['environment_places', 'gone', 'environment_id', 'their environment', 'environment_places_environment_fk'],
+    ['environment_places', 'gone', 'execution_workspace_id', 'their workspace', 'environment_places_workspace_fk'],
+    ['environment_places', 'gone', 'lease_id', 'their lease', 'environment_places_lease_fk'],
+    ['lease_requests', 'request', 'environment_id', 'their environment', 'lease_requests_environment_fk'],
+    ['lease_requests', 'request', 'execution_workspace_id', 'their workspace', 'lease_requests_workspace_fk'],
     ['issue_comments', 'comment', 'issue_id', 'their issue', 'issue_comments_issue_fk'],
     ['issue_comments', 'comment', 'created_by_run_id', 'their run', 'issue_comments_run_fk'],
     ['heartbeat_run_events', 'event', 'run_id', 'their run', 'heartbeat_run_events_run_fk'],
@@ -425,4 +587,10 @@ export const WITHOUT_CASE: Record<string, string> = {
   execution_workspaces_lease_key: 'implied by the primary key; target of the key that copies the mode',
   heartbeat_runs_holding_unique: 'implied by the primary key; target of environment_leases_active_has_running_run',
   environment_leases_holding_unique: 'implied by the primary key; target of heartbeat_runs_running_has_active_lease',
+  environment_leases_place_key: 'implied by the primary key; target of environment_places_not_gone_is_held',
+  environment_leases_one_per_exclusive_workspace:
+    'implied by environment_leases_workspace_never_shared, which two at once may meet as a deadlock; how the gate finds ' +
+    'who is in a workspace',
+  environment_places_company_unique: 'implied by the primary key; target of environment_leases_place_fk',
+  environment_places_holding_unique: 'implied by the primary key; target of environment_leases_lingering_has_place',
 };

@@ -59,7 +59,7 @@ describe('the schema', () => {
   it('lets run and lease change together in one transaction, in either order', async () => {
     const ends = [
       `update heartbeat_runs set status = 'succeeded', finished_at = now() where id = id('running')`,
-      `update environment_leases set status = 'released', released_at = clock_timestamp() where id = id('active')`,
+      `update environment_leases set status = 'released', released_at = now(), held_until = now() where id = id('active')`,
     ];
     for (const statements of [ends, ends.toReversed()]) {
       await client.query('begin');

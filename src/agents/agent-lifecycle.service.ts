@@ -98,7 +98,7 @@ export class AgentLifecycleService {
   private async hasUncancelledRuns(agentId: string): Promise<boolean> {
     const rows = await this.em.execute<object[]>(
       `select 1 from heartbeat_runs where agent_id = ? and (status in ('queued', 'scheduled_retry')
-         or status = 'running' and cancel_requested_at is null) limit 1`,
+         or status = 'running' and (cancel_at is null or cancel_at > clock_timestamp())) limit 1`,
       [agentId],
     );
     return rows.length > 0;

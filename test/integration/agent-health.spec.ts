@@ -110,7 +110,10 @@ describe('the status of an agent', () => {
     const [first, second] = [await start('a'), await start('b')];
     const how = status === 'paused' ? 'pause' : 'terminate';
     await user.api.post(`/agents/${agentId}/${how}`, how === 'pause' ? { drain: true } : {});
-    await app.database.query('update heartbeat_runs set cancel_requested_at = null where agent_id = $1', [agentId]);
+    await app.database.query(
+      'update heartbeat_runs set cancel_requested_at = null, cancel_at = null, cancel_code = null where agent_id = $1',
+      [agentId],
+    );
     await hand.end(first, exit(1));
     await hand.end(second);
     expect((await agent()).status).toBe(status);

@@ -358,7 +358,10 @@ describe('retries', () => {
       const claimed = await hand.started(agentId);
       // Without the wish to cancel: the stop itself has to be enough.
       await user.api.post(`/agents/${agentId}/${stop}`, stop === 'pause' ? { drain: true } : {});
-      await app.database.query('update heartbeat_runs set cancel_requested_at = null where id = $1', [id]);
+      await app.database.query(
+        'update heartbeat_runs set cancel_requested_at = null, cancel_at = null, cancel_code = null where id = $1',
+        [id],
+      );
       await hand.lose(claimed);
       expect(await hand.row(id)).toMatchObject({ status: 'failed', error_code: 'process_lost' });
       expect(await hand.successorsOf(id)).toEqual([]);

@@ -3,25 +3,16 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { assertCompanyAccess, assertOperator } from '../../auth/access.js';
 import { NotFoundError } from '../../errors/domain-error.js';
 import { inTransaction } from '../../database/transaction.js';
-import { DomainEvents } from '../../events/domain-events.js';
 import { EndRuns } from './end-runs.js';
 import type { RunStatus } from '../runs/heartbeat-run.entity.js';
-import { HeartbeatCancelRequested } from '../runs/heartbeat.events.js';
-
-interface LockedRun {
-  id: string;
-  status: RunStatus;
-  company_id: string;
-  agent_id: string;
-  cancel_requested_at: string | null;
-}
+import { CancelWishes } from './cancel-wishes.js';
 
 /** Ends runs that somebody does not want any more. */
 @Injectable()
 export class CancelService {
   constructor(
     private readonly em: EntityManager,
-    private readonly events: DomainEvents,
+    private readonly wishes: CancelWishes,
     private readonly endRuns: EndRuns,
   ) {}
 
@@ -59,33 +50,15 @@ export class CancelService {
 
   private async cancelEach(runIds: string[], reason: string): Promise<void> {
     await this.endRuns.lockOwnersOf(runIds);
-    const runs = await this.em.execute<LockedRun[]>(
-      `select id, status, company_id, agent_id, cancel_requested_at from heartbeat_runs
-       where id = any(?::uuid[]) order by id for no key update`,
+    const runs = await this.em.execute<{ id: string; status: RunStatus }[]>(
+      `select id, status from heartbeat_runs where id = any(?::uuid[]) order by id for no key update`,
       [`{${runIds.join(',')}}`],
     );
-    await this.wish(
-      runs.filter((run) => run.status === 'running' && !run.cancel_requested_at),
-      reason,
-    );
+    const running = runs.filter((run) => run.status === 'running').map(({ id }) => id);
+    await this.wishes.wish(running, { code: 'cancelled', reason, graceSec: 0 });
     const waiting = runs.filter((run) => run.status === 'queued' || run.status === 'scheduled_retry');
     await this.endRuns.endWaiting(
       waiting.map(({ id: runId }) => ({ runId, status: 'cancelled', code: 'cancelled', message: reason })),
-    );
-  }
-
-  private async wish(runs: LockedRun[], reason: string): Promise<void> {
-    if (runs.length === 0) return;
-    await this.em.execute(
-      `update heartbeat_runs set cancel_requested_at = clock_timestamp(), cancel_reason = ?, updated_at = now()
-       where id = any(?::uuid[])`,
-      [reason, `{${runs.map(({ id }) => id).join(',')}}`],
-    );
-    await this.events.record(
-      runs.map(
-        ({ id, company_id: companyId, agent_id: agentId }) =>
-          new HeartbeatCancelRequested({ id, companyId, agentId }, { reason }),
-      ),
     );
   }
 }

@@ -26,7 +26,7 @@ export class Successors {
     await this.health.follow(ended);
     const wakeable = await this.wakeableAgents(ended);
     for (const run of ended) {
-      const retry = await this.retryOf(run, wakeable.has(run.agentId));
+      const retry = await this.retryOf(run, wakeable.has(run.agentId) && !run.isUnwanted);
       if (retry) await this.retries.make(run, retry);
       if (run.status === 'succeeded' && run.issueId) await this.supersede(run);
     }

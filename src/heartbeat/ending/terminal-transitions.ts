@@ -43,30 +43,39 @@ export class TerminalTransitions {
   ) {}
 
   /**
-   * Ends running runs that hold the given leases; a cancel wish makes any end a cancellation. With a fencing token,
-   * only while that lease is held: active, unexpired, under that token.
+   * Ends running runs that hold the given leases; a cancel wish that has taken effect makes any end a cancellation. With
+   * a fencing token, only while that lease is held: active, unexpired, under that token. Runs are locked by their ids'
+   * order, as whoever revokes them does.
    */
   async endRunning(ends: RunEnd[]): Promise<EndedRun[]> {
     const rows = await this.em.execute<EndedRow[]>(
-      `with ended as (
+      `with held as materialized (
+         select h.id from heartbeat_runs h where h.id = any(?::uuid[]) order by h.id for no key update),
+       ended as (
          update heartbeat_runs r
-         set status = case when r.cancel_requested_at is null then x.status else 'cancelled' end,
-           error = case when r.cancel_requested_at is null then x.error else coalesce(r.cancel_reason, 'Cancelled') end,
-           error_code = case when r.cancel_requested_at is null then x."errorCode" else 'cancelled' end,
+         set (status, error, error_code) = (
+             select case when wish.acts then 'cancelled' else x.status end,
+               case when wish.acts then r.cancel_reason else x.error end,
+               case when wish.acts then r.cancel_code else x."errorCode" end
+             -- Read once for a run: the clock moves on between two looks.
+             from (select r.cancel_at <= clock_timestamp() as acts) wish),
            exit_code = x."exitCode", signal = x.signal, result_json = x."resultJson", usage_json = x."usageJson",
            stdout_excerpt = coalesce(x."stdoutExcerpt", r.stdout_excerpt),
            stderr_excerpt = coalesce(x."stderrExcerpt", r.stderr_excerpt),
            finished_at = clock_timestamp(), updated_at = now()
-         from jsonb_to_recordset(?::jsonb) as x("runId" uuid, "leaseId" uuid, "fencingToken" bigint, status text,
+         from held, jsonb_to_recordset(?::jsonb) as x("runId" uuid, "leaseId" uuid, "fencingToken" bigint, status text,
            error text, "errorCode" text, "exitCode" integer, signal text, "resultJson" jsonb, "usageJson" jsonb,
            "stdoutExcerpt" text, "stderrExcerpt" text)
-         where r.id = x."runId" and r.lease_id = x."leaseId" and r.status = 'running'
+         where r.id = held.id and r.id = x."runId" and r.lease_id = x."leaseId" and r.status = 'running'
            and (x."fencingToken" is null or exists (select 1 from environment_leases l where l.id = x."leaseId"
              and l.fencing_token = x."fencingToken" and l.status = 'active' and l.expires_at > clock_timestamp()))
          returning ${ENDED_COLUMNS}),
        ${FINISH_WAKEUPS}
        select * from ended`,
-      [JSON.stringify(ends.map(({ outcome, ...end }) => ({ ...end, ...outcome })))],
+      [
+        `{${ends.map(({ runId }) => runId).join(',')}}`,
+        JSON.stringify(ends.map(({ outcome, ...end }) => ({ ...end, ...outcome }))),
+      ],
     );
     const notBefore = new Map(ends.map(({ runId, outcome }) => [runId, outcome.retryNotBefore]));
     const ended = rows.map((row) => endedRun(row, notBefore.get(row.id)));

@@ -11,6 +11,8 @@ export interface EndedRun {
   readonly status: TerminalRunStatus;
   readonly error: string | null;
   readonly errorCode: string | null;
+  /** Whether somebody wished that it ends, however it did: what it worked on is then not tried again. */
+  readonly isUnwanted: boolean;
   readonly contextSnapshot: ContextSnapshot;
   readonly invocationSource: InvocationSource;
   readonly triggerDetail: TriggerDetail | null;
@@ -36,6 +38,7 @@ export interface EndedRow {
   status: TerminalRunStatus;
   error: string | null;
   error_code: string | null;
+  cancel_requested_at: string | null;
   context_snapshot: ContextSnapshot;
   invocation_source: InvocationSource;
   trigger_detail: TriggerDetail | null;
@@ -48,7 +51,7 @@ export interface EndedRow {
 
 /** The columns of `EndedRow`, for a `returning` clause on `heartbeat_runs r`. */
 export const ENDED_COLUMNS = `r.id, r.company_id, r.agent_id, r.issue_id, r.lease_id, r.wakeup_request_id, r.status,
-  r.error, r.error_code, r.context_snapshot, r.invocation_source, r.trigger_detail, r.result_json,
+  r.error, r.error_code, r.cancel_requested_at, r.context_snapshot, r.invocation_source, r.trigger_detail, r.result_json,
   r.scheduled_retry_reason, r.process_loss_retry_count, r.shutdown_retry_count, r.scheduled_retry_attempt`;
 
 export function endedRun(row: EndedRow, retryNotBefore: string | null = null): EndedRun {
@@ -62,6 +65,7 @@ export function endedRun(row: EndedRow, retryNotBefore: string | null = null): E
     status: row.status,
     error: row.error,
     errorCode: row.error_code,
+    isUnwanted: row.cancel_requested_at !== null,
     contextSnapshot: row.context_snapshot,
     invocationSource: row.invocation_source,
     triggerDetail: row.trigger_detail,

@@ -20,6 +20,9 @@ export const LIVE_RUN_STATUSES = ['queued', 'running'] as const satisfies readon
 /** How a run can end. Terminal is final. */
 export type TerminalRunStatus = Extract<RunStatus, 'succeeded' | 'failed' | 'cancelled' | 'timed_out'>;
 
+/** What ended a run that somebody wanted to end: the run itself was not wanted, or its place. */
+export type CancelCode = 'cancelled' | 'lease_revoked';
+
 /** Why a run that could be due has not started: a stable code, a sentence, and what it waits on. */
 export interface WaitingReason {
   code: string;
@@ -64,8 +67,14 @@ const HeartbeatRunSchema = defineEntity({
     dueAt: timeColumn().defaultRaw('now()'),
     claimErrors: p.integer().default(0),
     waitingReason: p.json<WaitingReason>().nullable(),
+    placement: p.json<Record<string, unknown>>().nullable(),
     contextSnapshot: objectColumn<ContextSnapshot>(),
+    /** When somebody wished that it ends. */
     cancelRequestedAt: timeColumn().nullable(),
+    /** When that takes effect; in the future where the wish leaves it a grace. */
+    cancelAt: timeColumn().nullable(),
+    /** As what it ends then. */
+    cancelCode: p.text().$type<CancelCode>().nullable(),
     cancelReason: p.text().nullable(),
     deadlineAt: timeColumn().nullable(),
     idleTimeoutSec: p.integer().nullable(),

@@ -149,8 +149,8 @@ create table environment_places (
 create index environment_places_environment on environment_places (company_id, environment_id, id);
 create index environment_places_workspace on environment_places (company_id, execution_workspace_id)
   where execution_workspace_id is not null;
-create index environment_places_lease on environment_places (company_id, lease_id);
 create index environment_places_kept on environment_places (environment_id) where state in ('warm', 'retained');
+create index environment_places_not_gone on environment_places (state) where state <> 'gone';
 create index environment_places_keep_until on environment_places (keep_until) where state in ('warm', 'retained');
 create index environment_places_next_attempt on environment_places (next_attempt_at)
   where state = 'cleaning' and parked_at is null;
@@ -159,7 +159,6 @@ create index environment_places_of_host on environment_places (host) where state
 
 alter table environment_leases add constraint environment_leases_place_fk
   foreign key (company_id, place_id) references environment_places (company_id, id) deferrable initially deferred;
-create index environment_leases_place on environment_leases (company_id, place_id) where place_id is not null;
 -- A place that has not gone has a lease that still holds, and a lease that holds after its end has such a place: neither
 -- can change without the other.
 alter table environment_places add constraint environment_places_not_gone_is_held

@@ -18,6 +18,7 @@ const UNMAPPED_TABLES = new Set([
   'idempotency_keys', // written and read by statement, around the unit of work
   'instance', // one row about the database itself
   'mikro_orm_migrations', // the migrator's own
+  'runners', // each one's sign of life, written and read by statement
 ]);
 
 /** Columns that their table's entity leaves out, and why. */
@@ -25,6 +26,9 @@ const UNMAPPED_COLUMNS = new Set([
   'activity_log.tx', // what the stream's cursor reads, by statement
   'agents.max_concurrent_runs', // generated; what the claim's gate reads
   'environment_leases.active_run_id', // generated; one side of "running exactly while leased"
+  'environment_leases.holding_id', // generated; one side of "a place that has not gone is held"
+  'environment_leases.lingering_id', // generated; one side of "held after its end only with a place"
+  'environment_places.holding_lease_id', // generated; the other side of both
   'heartbeat_runs.held_lease_id', // generated; the other side
 ]);
 

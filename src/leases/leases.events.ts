@@ -95,6 +95,30 @@ export class LeaseMetadataChanged extends DomainEvent {
   }
 }
 
+/** An operator wants the lease to end: when, and why. */
+@RegisterEvent
+export class LeaseRevokeRequested extends DomainEvent {
+  static override readonly wireName = 'lease.revoke_requested';
+  static override readonly action = 'environment.lease_revoke_requested';
+  readonly companyId: string;
+  readonly subject: { type: string; id: string };
+  override readonly runId: string | null;
+
+  constructor(
+    lease: { id: string; companyId: string; heartbeatRunId: string | null },
+    private readonly facts: { environmentId: string; reason: string; endsAt: string },
+  ) {
+    super();
+    this.companyId = lease.companyId;
+    this.subject = { type: 'environment_lease', id: lease.id };
+    this.runId = lease.heartbeatRunId;
+  }
+
+  override details(): Record<string, unknown> {
+    return { ...this.facts };
+  }
+}
+
 /** The event that says how a lease ended. */
 export function leaseEnded(lease: LeaseFacts): LeaseReleased | LeaseExpired | LeaseFailed {
   switch (lease.status) {

@@ -8,11 +8,12 @@ import { LeavePlaces } from './places/leave-places.js';
 import { LeasesController } from './leases.controller.js';
 import { LeasesService } from './leases.service.js';
 import { RenewLeases } from './renew-leases.js';
+import { RevokeLeases } from './revoke-leases.js';
 
 @Module({
   imports: [CompaniesModule, EnvironmentsModule],
   controllers: [LeasesController],
-  providers: [AcquireLeases, EndLeases, RenewLeases, LeasesService, BeginPlaces, LeavePlaces],
-  exports: [AcquireLeases, EndLeases, RenewLeases, LeasesService, BeginPlaces],
+  providers: [AcquireLeases, EndLeases, RenewLeases, RevokeLeases, LeasesService, BeginPlaces, LeavePlaces],
+  exports: [AcquireLeases, EndLeases, RenewLeases, RevokeLeases, LeasesService, BeginPlaces],
 })
 export class LeasesModule {}

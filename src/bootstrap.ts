@@ -5,6 +5,8 @@ import { AppModule } from './app.module.js';
 import type { BerthConfig } from './config/config.js';
 import { StartupError } from './config/startup-error.js';
 import { prepareDatabase } from './database/migrations.js';
+import { HealthService } from './health/health.service.js';
+import { Runner } from './heartbeat/execution/runner.js';
 import { connectExecution, startHeartbeat } from './heartbeat/start-heartbeat.js';
 import { configureHttp } from './http/configure-http.js';
 import { createHttpAdapter } from './http/http-adapter.js';
@@ -36,6 +38,15 @@ export async function bootstrap(config: BerthConfig): Promise<NestFastifyApplica
     await app.close();
     throw listenError(error, config);
   }
+}
+
+/**
+ * Before the application is closed: takes no further work, and lets what runs here end by itself for a while.
+ * @param enough ends the wait at once.
+ */
+export async function drain(app: NestFastifyApplication, enough: AbortSignal): Promise<void> {
+  app.get(HealthService).drain();
+  await app.get(Runner).drain(enough);
 }
 
 function listenError(error: unknown, { host, port }: BerthConfig): unknown {

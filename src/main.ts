@@ -7,16 +7,22 @@ import { lockHome } from './database/home-lock.js';
 
 /** What has to be undone at the end, the last first: the database outlives everything that uses it. */
 const undo: (() => unknown)[] = [];
+/** npm passes on what the terminal has already sent: only a signal that is later than this, in milliseconds, is another. */
+const SAME_SIGNAL_MS = 1000;
+const enough = new AbortController();
 
 async function start(): Promise<void> {
   const config = loadConfig(process.env, process.cwd());
   // The application is loaded only now, beside the start of the database: a wrong setting is answered at once.
-  const [withDatabase, { bootstrap }] = await Promise.all([
+  const [withDatabase, { bootstrap, drain }] = await Promise.all([
     config.databaseUrl === null ? startDatabase(config) : config,
     import('./bootstrap.js'),
   ]);
   const app = await bootstrap(withDatabase);
-  undo.push(() => close(app));
+  undo.push(
+    () => close(app),
+    () => drain(app, enough.signal),
+  );
   const address = config.port === 0 ? await app.getUrl() : `http://${config.host}:${config.port}`;
   process.stdout.write(`Berth is ready. The API is at ${address}/api, its documentation at ${address}/docs.\n`);
 }
@@ -50,12 +56,15 @@ const starting = start().catch(async (error: unknown) => {
   process.exit(1);
 });
 
-let stopping = false;
+let askedAt: number | null = null;
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-  // Repeats are ignored: npm passes on what the terminal has already sent.
+  // The first asks the process to stop; another one asks it not to wait for its runs.
   process.on(signal, () => {
-    if (stopping) return;
-    stopping = true;
+    if (askedAt !== null) {
+      if (performance.now() - askedAt > SAME_SIGNAL_MS) enough.abort();
+      return;
+    }
+    askedAt = performance.now();
     void starting.then(stop).then(() => {
       process.removeAllListeners(signal);
       process.kill(process.pid, signal);

@@ -13,8 +13,12 @@ export class BerthConfig {
   readonly roles: ReadonlySet<Role>;
   /** How long a lease lasts unless it is renewed, in seconds. */
   readonly leaseTtlSec: number;
+  /** How long a lease can last, however often it is renewed, in seconds. */
+  readonly leaseMaxLifetimeSec: number;
   /** How many runs this process executes at once. */
   readonly runnerSlots: number;
+  /** How long a process that is asked to stop lets its runs end by themselves, in seconds. */
+  readonly drainSec: number;
   /** How much of one run's log is kept, in bytes. */
   readonly runLogMaxBytes: number;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';

@@ -88,8 +88,16 @@ export class EnvironmentVariables {
   BERTH_LEASE_TTL_SEC?: number;
 
   @IsOptional()
+  @WholeNumber(60, 31_536_000, 'seconds')
+  BERTH_LEASE_MAX_LIFETIME_SEC?: number;
+
+  @IsOptional()
   @WholeNumber(1, 1000)
   BERTH_RUNNER_SLOTS?: number;
+
+  @IsOptional()
+  @WholeNumber(0, 86_400, 'seconds')
+  BERTH_DRAIN_SEC?: number;
 
   @IsOptional()
   @WholeNumber(4096, 1_073_741_824, 'bytes')

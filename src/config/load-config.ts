@@ -32,7 +32,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
     port,
     roles: new Set(variables.BERTH_ROLES ?? ['api', 'runner']),
     leaseTtlSec: variables.BERTH_LEASE_TTL_SEC ?? 60,
+    leaseMaxLifetimeSec: variables.BERTH_LEASE_MAX_LIFETIME_SEC ?? 86_400,
     runnerSlots: variables.BERTH_RUNNER_SLOTS ?? 8,
+    // With an agent's default grace (15 s) it stays below what supervisors allow before they kill (Kubernetes: 30 s).
+    drainSec: variables.BERTH_DRAIN_SEC ?? 10,
     runLogMaxBytes: variables.BERTH_RUN_LOG_MAX_BYTES ?? 16 * 1024 * 1024,
     logLevel: variables.BERTH_LOG_LEVEL ?? 'info',
     publicUrl: variables.BERTH_PUBLIC_URL?.replace(/\/+$/, '') ?? localUrl(host, port),

@@ -9,6 +9,7 @@ import { EnvironmentsService } from './environments.service.js';
 import { ExecutionWorkspacesController } from './execution-workspaces.controller.js';
 import { ExecutionWorkspacesService } from './execution-workspaces.service.js';
 import { LocalEnvironments } from './local-environments.js';
+import { ThisHost } from './this-host.js';
 
 @Module({
   imports: [CompaniesModule],
@@ -21,7 +22,8 @@ import { LocalEnvironments } from './local-environments.js';
     EnvironmentUsages,
     ExecutionWorkspacesService,
     LocalEnvironments,
+    ThisHost,
   ],
-  exports: [DriverRegistry, EnvironmentsService],
+  exports: [DriverRegistry, EnvironmentsService, ThisHost],
 })
 export class EnvironmentsModule {}

@@ -14,7 +14,7 @@ export class HealthController {
   @ApiOkResponse({ type: HealthResponse })
   @ApiServiceUnavailableResponse({ type: HealthResponse })
   check(@Res({ passthrough: true }) reply: FastifyReply): Promise<HealthResponse> {
-    return this.answer(reply);
+    return this.answer(this.health.check(), reply);
   }
 
   /** Whether the process answers at all; a supervisor that gets no answer restarts it. */
@@ -24,16 +24,16 @@ export class HealthController {
     return { status: 'ok' };
   }
 
-  /** Whether requests can be sent here: 503 when the database cannot be reached. */
+  /** Whether requests should be sent here: 503 when the database cannot be reached, or the process was asked to stop. */
   @Get('ready')
   @ApiOkResponse({ type: HealthResponse })
   @ApiServiceUnavailableResponse({ type: HealthResponse })
   ready(@Res({ passthrough: true }) reply: FastifyReply): Promise<HealthResponse> {
-    return this.answer(reply);
+    return this.answer(this.health.readiness(), reply);
   }
 
-  private async answer(reply: FastifyReply): Promise<HealthResponse> {
-    const health = await this.health.check();
+  private async answer(asked: Promise<HealthResponse>, reply: FastifyReply): Promise<HealthResponse> {
+    const health = await asked;
     if (health.status !== 'ok') reply.status(503).header('Retry-After', '1');
     return health;
   }

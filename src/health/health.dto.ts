@@ -1,7 +1,7 @@
 /** How the server is. */
 export class HealthResponse {
-  /** Whether it can do its work. */
-  status: 'ok' | 'unhealthy';
+  /** Whether it can do its work; `draining` only where readiness is asked for. */
+  status: 'ok' | 'unhealthy' | 'draining';
   /**
    * Version of Berth.
    * @example '0.1.0'

@@ -1,22 +1,33 @@
-import { readFileSync } from 'node:fs';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
+import { VERSION } from '../config/version.js';
 import type { HealthResponse } from './health.dto.js';
 
 /** How long the database may take to answer before it counts as out of reach. */
 const ANSWER_MS = 2_000;
 
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
-
 @Injectable()
 export class HealthService {
+  private draining = false;
+
   constructor(private readonly em: EntityManager) {}
+
+  /** The process was asked to stop: it answers until it does, and wants no further work. */
+  drain(): void {
+    this.draining = true;
+  }
+
+  /** Whether requests should be sent here. Never throws, and answers within about two seconds. */
+  async readiness(): Promise<HealthResponse> {
+    const health = await this.check();
+    if (!this.draining || health.status !== 'ok') return health;
+    const error = 'This process was asked to stop: send requests to another one';
+    return { ...health, status: 'draining', error, code: 'draining' };
+  }
 
   /** Never throws, and answers within about two seconds. */
   async check(): Promise<HealthResponse> {
-    const facts = { version, uptimeSec: Math.floor(process.uptime()) };
+    const facts = { version: VERSION, uptimeSec: Math.floor(process.uptime()) };
     if (await this.databaseAnswers()) return { status: 'ok', ...facts, database: 'reachable' };
     const error = 'The database cannot be reached';
     return { status: 'unhealthy', ...facts, database: 'unreachable', error, code: 'database_unavailable' };

@@ -17,6 +17,7 @@ import { SkippedWakes } from './wakes/skipped-wakes.js';
 import { TerminalTransitions } from './ending/terminal-transitions.js';
 import { Timers } from './wakes/timers.js';
 import { CancelService } from './ending/cancel.service.js';
+import { CancelWishes } from './ending/cancel-wishes.js';
 import { ClaimRuns } from './claiming/claim-runs.js';
 import { CleanUp } from './execution/clean-up.js';
 import { DispatchTriggers } from './execution/dispatch-triggers.js';
@@ -43,8 +44,11 @@ import { ReleaseService } from './ending/release.service.js';
 import { Renewer } from './execution/renewer.js';
 import { RunTokenResolver } from './runs/run-token-resolver.js';
 import { Runner } from './execution/runner.js';
+import { RunnerRegistry } from './execution/runner-registry.js';
 import { RunnerIdentity } from './runs/runner-identity.js';
 import { RunningRuns } from './execution/running-runs.js';
+import { RunnersController } from './http/runners.controller.js';
+import { RunnersService } from './runs/runners.service.js';
 import { RunsController } from './http/runs.controller.js';
 import { RunsService } from './runs/runs.service.js';
 import { Successors } from './ending/successors.js';
@@ -74,15 +78,16 @@ const END = [
   Reaper,
   ReleaseService,
   CancelService,
+  CancelWishes,
   AgentStops,
 ];
 const FOLLOW_UP = [Successors, Retries, CommentPolicy, AgentHealth];
-const RUNNER = [Runner, RunnerIdentity, RunningRuns, Renewer, DispatchTriggers, RunTokenResolver];
-const READ = [RunsService, PlacementsService, RunLogs, RunLogStore, RunLogReader];
+const RUNNER = [Runner, RunnerIdentity, RunnerRegistry, RunningRuns, Renewer, DispatchTriggers, RunTokenResolver];
+const READ = [RunsService, RunnersService, PlacementsService, RunLogs, RunLogStore, RunLogReader];
 
 @Module({
   imports: [CompaniesModule, AgentsModule, IssuesModule, EnvironmentsModule, LeasesModule],
-  controllers: [HeartbeatExecutor, WakeController, RunsController, ReleaseController],
+  controllers: [HeartbeatExecutor, WakeController, RunsController, RunnersController, ReleaseController],
   providers: [...WAKE, ...PROVISION, ...EXECUTE, ...END, ...FOLLOW_UP, ...RUNNER, ...READ],
 })
 export class HeartbeatModule {}

@@ -42,6 +42,7 @@ export class ServerProcess {
         ...Object.fromEntries(inherited),
         BERTH_PORT: '0',
         BERTH_LOG_LEVEL: 'warn',
+        BERTH_DRAIN_SEC: '0',
         ...environment,
         BERTH_HOME: home,
       },

@@ -7,11 +7,13 @@ import { runInScope } from '../../events/request-scope.js';
 import { EndLeases } from '../../leases/end-leases.js';
 import { EndRuns } from './end-runs.js';
 import { failedOutcome } from '../runs/run-outcome.js';
+import { runnerName } from '../runs/runner-identity.js';
 
 interface Expired {
   id: string;
   heartbeat_run_id: string | null;
   runner_id: string | null;
+  host: string | null;
 }
 
 const PAGE = 100;
@@ -46,7 +48,7 @@ export class ReapLeases {
 
   private expired(passedOver: string[]): Promise<Expired[]> {
     return this.em.execute<Expired[]>(
-      `select id, heartbeat_run_id, runner_id from environment_leases
+      `select id, heartbeat_run_id, runner_id, host from environment_leases
        where status = 'active' and expires_at <= clock_timestamp() and id <> all(?::uuid[])
        order by expires_at limit ?`,
       [`{${passedOver.join(',')}}`, PAGE],
@@ -87,7 +89,7 @@ export class ReapLeases {
           runId: lease.heartbeat_run_id!,
           leaseId: lease.id,
           fencingToken: null,
-          outcome: failedOutcome('process_lost', `The runner ${lease.runner_id} stopped renewing the lease`),
+          outcome: failedOutcome('process_lost', lostBy(lease)),
         })),
       );
       return over.map(({ id }) => id);
@@ -103,10 +105,13 @@ export class ReapLeases {
     const mine = new Set(held.map(({ id }) => id));
     const ids = page.filter((one) => !one.heartbeat_run_id || mine.has(one.heartbeat_run_id)).map(({ id }) => id);
     return this.em.execute<Expired[]>(
-      `select id, heartbeat_run_id, runner_id from environment_leases
+      `select id, heartbeat_run_id, runner_id, host from environment_leases
        where id = any(?::uuid[]) and status = 'active' and expires_at <= clock_timestamp()
        order by id for no key update skip locked`,
       [`{${ids.join(',')}}`],
     );
   }
 }
+
+const lostBy = ({ runner_id: id, host }: Expired) =>
+  `The ${runnerName(id, host)} stopped renewing the lease: it was killed, is frozen, or cannot reach the database`;

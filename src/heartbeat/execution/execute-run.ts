@@ -14,6 +14,7 @@ import { InvocationRecorder } from './invocation-recorder.js';
 import type { RunLogWriter } from '../logs/run-log-writer.js';
 import { RunLogs } from '../logs/run-logs.js';
 import { failedOutcome, type RunOutcome } from '../runs/run-outcome.js';
+import { RunnerIdentity, runnerName } from '../runs/runner-identity.js';
 import { RunningRuns, type StopReason } from './running-runs.js';
 import { WakePayloads } from '../wakes/wake-payloads.js';
 
@@ -29,6 +30,7 @@ export class ExecuteRun {
     private readonly running: RunningRuns,
     private readonly invocations: InvocationRecorder,
     private readonly payloads: WakePayloads,
+    private readonly identity: RunnerIdentity,
     private readonly config: BerthConfig,
   ) {}
 
@@ -39,7 +41,8 @@ export class ExecuteRun {
     const { id: leaseId, fencingToken } = run.lease;
     const log = this.logs.open({ runId: run.id, leaseId, fencingToken }, signal);
     const limits = this.adapters.limitsOf(run.adapterType, run.adapterConfig);
-    const outcome = stoppedOutcome(await this.outcomeOf(slot, run, log, signal), signal, limits);
+    const runner = runnerName(this.identity.id, this.identity.host);
+    const outcome = stoppedOutcome(await this.outcomeOf(slot, run, log, signal), signal, limits, runner);
     await this.closeLog(run, log);
     return { ...outcome, stdoutExcerpt: log.stdoutExcerpt, stderrExcerpt: log.stderrExcerpt };
   }
@@ -146,14 +149,21 @@ function fromAdapter({ outcome, retryNotBefore = null, ...result }: AdapterResul
 }
 
 /** What an execution that was stopped comes to. A success in the face of a shutdown stands; a time limit is a limit. */
-function stoppedOutcome(outcome: RunOutcome, signal: AbortSignal, limits: ExecutionLimits | null): RunOutcome {
+function stoppedOutcome(
+  outcome: RunOutcome,
+  signal: AbortSignal,
+  limits: ExecutionLimits | null,
+  runner: string,
+): RunOutcome {
   if (!signal.aborted) return outcome;
   switch (signal.reason as StopReason) {
     case 'cancelled':
       return { ...outcome, status: 'cancelled', error: 'Cancelled', errorCode: 'cancelled' };
-    case 'runner_shutdown':
+    case 'runner_shutdown': {
       if (outcome.status === 'succeeded') return outcome;
-      return { ...outcome, status: 'failed', error: 'The runner was shut down', errorCode: 'runner_shutdown' };
+      const error = `The ${runner} was shut down before the run had ended`;
+      return { ...outcome, status: 'failed', error, errorCode: 'runner_shutdown' };
+    }
     case 'timed_out': {
       const error = `Timed out after ${limits?.timeoutSec} seconds`;
       return { ...outcome, status: 'timed_out', error, errorCode: 'timeout' };

@@ -6,6 +6,7 @@ import { DatabaseNotifications } from '../../database/notifications.js';
 import { ExecutionServer } from './execution.server.js';
 import { Nudge } from './nudge.js';
 import { Renewer } from './renewer.js';
+import { RunnerRegistry } from './runner-registry.js';
 import { RunningRuns, type StopReason } from './running-runs.js';
 
 /** A notification that was lost is made up for by looking after this time, in milliseconds. */
@@ -26,15 +27,18 @@ export class Runner implements BeforeApplicationShutdown {
   private readonly logger = new Logger(Runner.name);
   private readonly starts = new Nudge();
   private readonly stops = new Nudge();
+  private draining = false;
   private stopping = false;
   private slotsClosed = false;
-  private loops: Promise<void>[] = [];
+  private slots: Promise<void> = Promise.resolve();
+  private watcher: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly em: EntityManager,
     private readonly server: ExecutionServer,
     private readonly running: RunningRuns,
     private readonly renewer: Renewer,
+    private readonly registry: RunnerRegistry,
     private readonly notifications: DatabaseNotifications,
     private readonly config: BerthConfig,
   ) {}
@@ -43,8 +47,8 @@ export class Runner implements BeforeApplicationShutdown {
   start(): void {
     this.notifications.listen(STARTS_CHANNEL, (byThisProcess) => byThisProcess || this.lookForStarts());
     this.notifications.listen(STOPS_CHANNEL, (byThisProcess) => byThisProcess || this.lookForStops());
-    const slots = Promise.all(Array.from({ length: this.config.runnerSlots }, () => this.workSlot()));
-    this.loops = [slots.then(() => void (this.slotsClosed = true)), this.watch()];
+    this.slots = this.work();
+    this.watcher = this.watch();
   }
 
   /** A run may be able to start now. */
@@ -57,20 +61,48 @@ export class Runner implements BeforeApplicationShutdown {
     this.stops.all();
   }
 
+  /**
+   * Claims nothing new, and lets what runs end by itself. The rest of the process works on meanwhile: runs are renewed,
+   * can be cancelled, and can reach the API.
+   * @param enough ends the wait before its time (`BERTH_DRAIN_SEC`) is over.
+   */
+  async drain(enough: AbortSignal): Promise<void> {
+    this.claimNothing();
+    const { drainSec } = this.config;
+    const running = this.running.all().length;
+    if (running > 0) this.logger.log({ running, drainSec }, 'Asked to stop: waiting for runs to end by themselves');
+    const over = delay(drainSec * 1000, undefined, { signal: enough, ref: false }).catch(() => undefined);
+    await Promise.race([this.slots, over]);
+  }
+
   /** Claims nothing new, stops what runs so that it is retried elsewhere at once, and waits until that is recorded. */
   async beforeApplicationShutdown(): Promise<void> {
     this.stopping = true;
+    this.claimNothing();
     for (const { id } of this.running.all()) this.running.stop(id, 'runner_shutdown');
-    this.starts.all();
     this.stops.all();
-    await Promise.all(this.loops);
+    await Promise.all([this.slots, this.watcher]);
+    await this.registry.stop();
+  }
+
+  private claimNothing(): void {
+    this.draining = true;
+    this.registry.drain();
+    this.starts.all();
+  }
+
+  /** Who claims is known before. */
+  private async work(): Promise<void> {
+    await this.registry.start();
+    await Promise.all(Array.from({ length: this.config.runnerSlots }, () => this.workSlot()));
+    this.slotsClosed = true;
   }
 
   private async workSlot(): Promise<void> {
-    while (!this.stopping) {
+    while (!this.draining) {
       const seen = this.starts.count;
       const worked = await this.dispatch();
-      if (!worked && !this.stopping) await this.starts.since(seen, POLL_MS);
+      if (!worked && !this.draining) await this.starts.since(seen, POLL_MS);
     }
   }
 

@@ -15,6 +15,7 @@ import { HeartbeatModule } from './heartbeat/heartbeat.module.js';
 import { HttpModule } from './http/http.module.js';
 import { IssuesModule } from './issues/issues.module.js';
 import { LeasesModule } from './leases/leases.module.js';
+import { MetricsModule } from './metrics/metrics.module.js';
 import { ormOptions } from './mikro-orm.config.js';
 
 @Module({})
@@ -23,6 +24,7 @@ export class AppModule {
     const kernel = [
       ConfigModule.forRoot(config),
       LoggerModule,
+      MetricsModule,
       DatabaseModule.forRoot(ormOptions),
       NotificationsModule,
       EventsModule,

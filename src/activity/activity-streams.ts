@@ -3,6 +3,7 @@ import { Injectable, Logger, type OnModuleDestroy } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { CompaniesService } from '../companies/companies.service.js';
 import { DomainError } from '../errors/domain-error.js';
+import { Metrics } from '../metrics/metrics.js';
 import { ActivityFeed, type FeedSubscription } from './activity-feed.js';
 import type { ActivityStreamQueryDto } from './activity.dto.js';
 import { SseConnection, sseEvent } from './sse-connection.js';
@@ -17,6 +18,14 @@ const BREATH_MS = 15;
 const KEEPALIVE_MS = 15_000;
 /** A stream ends after this time, and its client resumes: with credentials that are checked anew. */
 const LIFETIME_MS = 15 * 60_000;
+
+/** A page to be sent, and how old its entries were when it was read, `readAt` on this process's clock. */
+interface Delivery {
+  readonly events: string[];
+  readonly cursor: StreamCursor;
+  readonly agesSec: number[];
+  readonly readAt: number;
+}
 
 /** The server goes down; another, or the next, takes the stream. */
 export class ShuttingDownError extends DomainError {
@@ -39,6 +48,7 @@ export class ActivityStreams implements OnModuleDestroy {
     private readonly companies: CompaniesService,
     private readonly reader: StreamReader,
     private readonly feed: ActivityFeed,
+    private readonly metrics: Metrics,
   ) {}
 
   /** Streams keep the server from closing, so they end first. */
@@ -97,6 +107,8 @@ export class ActivityStreams implements OnModuleDestroy {
   private async deliver(subscription: FeedSubscription, start: StreamCursor, connection: SseConnection): Promise<void> {
     let cursor = start;
     let lastSent = Date.now();
+    // What a client missed before it came is as old as it is.
+    let caughtUp = false;
     while (!connection.closed.aborted) {
       const next = await this.readOn(subscription.companyId, cursor, connection);
       if (next === 'end') return;
@@ -104,8 +116,10 @@ export class ActivityStreams implements OnModuleDestroy {
       if (next.events.length > 0) {
         await connection.send(next.events.join(''));
         lastSent = Date.now();
+        if (caughtUp) this.observeLag(next);
       }
       if (cursor.page) continue;
+      caughtUp = true;
       await pause(BREATH_MS, connection.closed);
       await subscription.grew(POLL_MS, connection.closed);
       if (Date.now() - lastSent >= KEEPALIVE_MS) {
@@ -119,20 +133,17 @@ export class ActivityStreams implements OnModuleDestroy {
    * Reads the next page. While the database is away the stream stays open; if it comes back with another history, the
    * stream ends, and its client learns why when it tries to resume.
    */
-  private async readOn(
-    companyId: string,
-    cursor: StreamCursor,
-    connection: SseConnection,
-  ): Promise<{ events: string[]; cursor: StreamCursor } | 'end'> {
+  private async readOn(companyId: string, cursor: StreamCursor, connection: SseConnection): Promise<Delivery | 'end'> {
     let failed = false;
     while (!connection.closed.aborted) {
       try {
         if (failed) await this.reader.verify(cursor);
         const page = await this.reader.read(companyId, cursor);
+        const readAt = performance.now();
         const events = page.entries.map(({ entry, cursor: seen }, at) =>
           sseEvent(formatCursor(at === page.entries.length - 1 ? page.cursor : seen), entry),
         );
-        return { events, cursor: page.cursor };
+        return { events, cursor: page.cursor, agesSec: page.entries.map(({ ageSec }) => ageSec), readAt };
       } catch (error) {
         if (error instanceof CursorOfAnotherHistoryError) return 'end';
         if (!failed) this.logger.warn({ err: error, companyId }, 'A stream of activity waits for the database');
@@ -142,6 +153,11 @@ export class ActivityStreams implements OnModuleDestroy {
       }
     }
     return 'end';
+  }
+
+  private observeLag({ agesSec, readAt }: Delivery): void {
+    const sinceSec = (performance.now() - readAt) / 1000;
+    for (const ageSec of agesSec) this.metrics.streamLag.observe(ageSec + sinceSec);
   }
 }
 

@@ -10,10 +10,13 @@ export const STREAM_PAGE = 200;
 export interface StreamedEntry {
   readonly entry: ActivityResponse;
   readonly cursor: StreamCursor;
+  /** How old it was when it was read, by the database's clock, in seconds. */
+  readonly ageSec: number;
 }
 
 interface Row extends Omit<ActivityResponse, 'createdAt'> {
   created_at: string;
+  age_sec: number;
   until: string;
   tx: string;
   seq: string;
@@ -28,7 +31,8 @@ const NEWLY_VISIBLE = `
   select page.until::text, a.*
   from page left join lateral (
     select id, seq::text, tx::text, company_id "companyId", actor_type "actorType", actor_id "actorId", action,
-      entity_type "entityType", entity_id "entityId", agent_id "agentId", run_id "runId", details, created_at
+      entity_type "entityType", entity_id "entityId", agent_id "agentId", run_id "runId", details, created_at,
+      extract(epoch from clock_timestamp() - created_at)::float8 age_sec
     from activity_log
     where company_id = ?
       and tx >= pg_snapshot_xmin(?::pg_snapshot) and not pg_visible_in_snapshot(tx, ?::pg_snapshot)
@@ -72,6 +76,7 @@ export class StreamReader {
       .map((row) => ({
         entry: toResponse(row),
         cursor: { epoch, seen, page: { until, tx: row.tx, seq: row.seq } },
+        ageSec: row.age_sec,
       }));
     const last = entries.at(-1);
     // A page that is not full ends what became visible until its snapshot.
@@ -92,6 +97,6 @@ export class StreamReader {
   }
 }
 
-function toResponse({ created_at, until: _until, tx: _tx, seq: _seq, ...entry }: Row): ActivityResponse {
+function toResponse({ created_at, age_sec: _age, until: _until, tx: _tx, seq: _seq, ...entry }: Row): ActivityResponse {
   return { ...entry, createdAt: new Date(created_at) };
 }

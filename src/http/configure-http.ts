@@ -14,7 +14,7 @@ export async function configureHttp(app: NestFastifyApplication): Promise<void> 
   openRequestScopes(server);
   if (!app.get(BerthConfig).roles.has('api')) serveHealthOnly(server);
   acceptJsonOnly(app);
-  app.setGlobalPrefix('api');
+  app.setGlobalPrefix('api', { exclude: ['metrics'] });
   app.useGlobalPipes(new InputPipe());
   app.useGlobalFilters(new ErrorFilter());
   app.useGlobalInterceptors(new PageInterceptor());

@@ -174,6 +174,7 @@ function claimedRun(
     agentId: run.agent_id,
     issueId: run.issue_id,
     lease,
+    waitedSec: (lease.acquiredAt.getTime() - Date.parse(run.due_at)) / 1000,
     token,
     contextSnapshot,
     adapterType: run.adapter_type,

@@ -6,6 +6,7 @@ import { inTransaction } from '../../database/transaction.js';
 import { systemActor } from '../../events/actor.js';
 import { runInScope } from '../../events/request-scope.js';
 import { WorkspaceOccupiedError } from '../../leases/lease-errors.js';
+import { Metrics } from '../../metrics/metrics.js';
 import { ClaimRuns } from './claim-runs.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
 import { EndRuns } from '../ending/end-runs.js';
@@ -35,6 +36,7 @@ export class ProvisionService {
     private readonly promotions: Promotions,
     private readonly readBack: ReadBack,
     private readonly identity: RunnerIdentity,
+    private readonly metrics: Metrics,
   ) {}
 
   /** @returns the run that the slot shall execute, already running under its lease; null when there is nothing to do. */
@@ -97,6 +99,7 @@ export class ProvisionService {
 
   /** Keeps an unexpected error on the run that it concerns: later each time, and never for ever. */
   private async recordError(candidate: Candidate, error: unknown): Promise<void> {
+    this.metrics.claimErrors.inc();
     this.logger.error({ err: error, runId: candidate.id }, 'A run could not be started');
     const message = `It could not be started: ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`;
     await inTransaction(this.em, async () => {

@@ -1,6 +1,7 @@
 import { Injectable, Logger, type CallHandler, type ExecutionContext, type NestInterceptor } from '@nestjs/common';
 import { from, lastValueFrom, type Observable } from 'rxjs';
 import { LeaseLostError } from '../../leases/lease-errors.js';
+import { Metrics } from '../../metrics/metrics.js';
 import { CleanUp } from './clean-up.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
 import type { ExecutionSlot } from './execution-slot.js';
@@ -19,6 +20,7 @@ export class EnvironmentLeaseInterceptor implements NestInterceptor {
     private readonly finalise: FinaliseService,
     private readonly running: RunningRuns,
     private readonly cleanUp: CleanUp,
+    private readonly metrics: Metrics,
   ) {}
 
   intercept(context: ExecutionContext, next: CallHandler<RunOutcome>): Observable<void> {
@@ -26,8 +28,11 @@ export class EnvironmentLeaseInterceptor implements NestInterceptor {
   }
 
   private async around(slot: ExecutionSlot, next: CallHandler<RunOutcome>): Promise<void> {
+    const askedAt = performance.now();
     const run = await this.provision.provision();
     if (!run) return;
+    this.metrics.provision.observe(secondsSince(askedAt));
+    this.metrics.wait.observe(run.waitedSec);
     slot.run = run;
     this.running.add(run);
     try {
@@ -48,8 +53,10 @@ export class EnvironmentLeaseInterceptor implements NestInterceptor {
   }
 
   private async end(run: ClaimedRun, outcome: RunOutcome): Promise<void> {
+    const endedAt = performance.now();
     try {
       await this.finalise.finalise(run, outcome);
+      this.metrics.finalise.observe(secondsSince(endedAt));
     } catch (error) {
       if (!(error instanceof LeaseLostError)) throw error;
       this.logger.warn(
@@ -59,3 +66,5 @@ export class EnvironmentLeaseInterceptor implements NestInterceptor {
     }
   }
 }
+
+const secondsSince = (at: number) => (performance.now() - at) / 1000;

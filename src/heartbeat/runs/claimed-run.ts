@@ -8,6 +8,8 @@ export interface ClaimedRun {
   readonly agentId: string;
   readonly issueId: string | null;
   readonly lease: AcquiredLease;
+  /** From when it was due until it started, in seconds. */
+  readonly waitedSec: number;
   /** Secret of the run's own API token; its hash is all that the database knows. */
   readonly token: string;
   readonly contextSnapshot: ContextSnapshot;

@@ -103,4 +103,5 @@ export class ProcessMetrics implements OnApplicationShutdown {
 /** The monitor measures from one call to the next, in nanoseconds: what is above its resolution was late. */
 const lateness = (ns: number) => Math.max(0, ns / NS_PER_SEC - RESOLUTION_MS / 1000);
 
-const kindOf = ({ detail }: PerformanceEntry) => GC_KINDS[(detail as { kind: number }).kind] ?? 'other';
+const kindOf = (entry: PerformanceEntry) =>
+  GC_KINDS[(entry as PerformanceEntry & { detail: { kind: number } }).detail.kind] ?? 'other';

@@ -4,21 +4,41 @@ import { isConnectionLost } from '../../database/database-errors.js';
 import { inTransaction } from '../../database/transaction.js';
 import { systemActor } from '../../events/actor.js';
 import { runInScope } from '../../events/request-scope.js';
-import { EndLeases } from '../../leases/end-leases.js';
+import { EndLeases, type LeaseEnd } from '../../leases/end-leases.js';
+import { Metrics } from '../../metrics/metrics.js';
 import { EndRuns } from './end-runs.js';
-import { failedOutcome } from '../runs/run-outcome.js';
+import { failedOutcome, type RunOutcome } from '../runs/run-outcome.js';
 import { runnerName } from '../runs/runner-identity.js';
+import type { RunEnd } from './terminal-transitions.js';
 
-interface Expired {
+interface Due {
   id: string;
+  /** By which lease its run is held; null for a reservation. */
+  run_lease_id: string | null;
   heartbeat_run_id: string | null;
   runner_id: string | null;
   host: string | null;
+  /** Since when it is due, in the database's own words. */
+  since: string;
 }
 
-const PAGE = 100;
+/** One that is held for ending. */
+interface Over extends Due {
+  /** Not renewed any more because it had reached the end of its lifetime. */
+  had_its_time: boolean;
+  is_revoked: boolean;
+  revoke_reason: string | null;
+  /** For how long it has been due, in seconds. */
+  overdue_sec: number;
+}
 
-/** Ends what a dead runner left: lease, run and wakeup together, in pages. */
+/** What makes a lease due to be ended. */
+type DueBy = 'expires_at' | 'revoke_at';
+
+const PAGE = 100;
+const COLUMNS = 'id, run_lease_id, heartbeat_run_id, runner_id, host';
+
+/** Ends leases that nobody ends any more: what a dead runner left, and reservations that ran out or were revoked. */
 @Injectable()
 export class ReapLeases {
   private readonly logger = new Logger(ReapLeases.name);
@@ -27,91 +47,121 @@ export class ReapLeases {
     private readonly em: EntityManager,
     private readonly leases: EndLeases,
     private readonly runs: EndRuns,
+    private readonly metrics: Metrics,
   ) {}
 
   /**
-   * Ends every lease that has run out by now. One that cannot be ended does not keep the others from it.
+   * Ends every lease that is due by now, in pages; a run with its lease. One that cannot be ended, or that somebody else
+   * holds, does not keep the others from it: it is left to the next pass.
    * @returns how many were ended.
    */
   async reap(): Promise<number> {
     return runInScope({ actor: systemActor('reaper'), requestId: null }, async () => {
-      const passedOver: string[] = [];
-      for (let count = 0; ;) {
-        const page = await this.expired(passedOver);
-        if (page.length === 0) return count;
-        const ended = await this.endPage(page);
-        count += ended.length;
-        passedOver.push(...page.map(({ id }) => id).filter((id) => !ended.includes(id)));
-      }
+      const expired = await this.reapDueBy('expires_at');
+      return expired + (await this.reapDueBy('revoke_at'));
     });
   }
 
-  private expired(passedOver: string[]): Promise<Expired[]> {
-    return this.em.execute<Expired[]>(
-      `select id, heartbeat_run_id, runner_id, host from environment_leases
-       where status = 'active' and expires_at <= clock_timestamp() and id <> all(?::uuid[])
-       order by expires_at limit ?`,
-      [`{${passedOver.join(',')}}`, PAGE],
+  private async reapDueBy(column: DueBy): Promise<number> {
+    let count = 0;
+    let after: Pick<Due, 'since' | 'id'> = { since: '-infinity', id: '00000000-0000-0000-0000-000000000000' };
+    for (;;) {
+      const page = await this.due(column, after);
+      if (page.length === 0) return count;
+      count += await this.endPage(page);
+      after = page[page.length - 1];
+    }
+  }
+
+  /** `now()` instead of the clock, because what an index is searched with may not change meanwhile. */
+  private due(column: DueBy, after: Pick<Due, 'since' | 'id'>): Promise<Due[]> {
+    return this.em.execute<Due[]>(
+      `select ${COLUMNS}, ${column}::text as since from environment_leases
+       where status = 'active' and ${column} <= now() and (${column}, id) > (?::timestamptz, ?::uuid)
+       order by ${column}, id limit ?`,
+      [after.since, after.id, PAGE],
     );
   }
 
-  /** @returns the ids of the leases that were ended. */
-  private async endPage(page: Expired[]): Promise<string[]> {
+  /** @returns how many of the leases were ended. */
+  private async endPage(page: Due[]): Promise<number> {
     try {
       return await this.end(page);
     } catch (error) {
       if (isConnectionLost(error)) throw error;
       if (page.length === 1) {
-        this.logger.error({ err: error, leaseId: page[0].id }, 'An expired lease could not be ended');
-        return [];
+        this.logger.error({ err: error, leaseId: page[0].id }, 'A lease that is over could not be ended');
+        return 0;
       }
-      const ended: string[] = [];
-      for (const one of page) ended.push(...(await this.endPage([one])));
+      let ended = 0;
+      for (const one of page) ended += await this.endPage([one]);
       return ended;
     }
   }
 
-  /**
-   * Locks in the house order (agent, issue, run, lease) and looks again: what was renewed or ended meanwhile is left
-   * alone, and what somebody else holds is left to the next pass.
-   */
-  private end(page: Expired[]): Promise<string[]> {
-    return inTransaction(this.em, async () => {
-      const over = await this.lock(page);
-      const ofRuns = over.filter((lease) => lease.heartbeat_run_id);
-      await this.leases.end(
-        over
-          .filter((lease) => !lease.heartbeat_run_id)
-          .map(({ id }) => ({ id, status: 'expired', reason: 'not renewed in time', agentId: null, succeeded: false })),
-      );
-      await this.runs.endRunning(
-        ofRuns.map((lease) => ({
-          runId: lease.heartbeat_run_id!,
-          leaseId: lease.id,
-          fencingToken: null,
-          outcome: failedOutcome('process_lost', lostBy(lease)),
-        })),
-      );
-      return over.map(({ id }) => id);
+  private async end(page: Due[]): Promise<number> {
+    const lockedAt = performance.now();
+    const over = await inTransaction(this.em, async () => {
+      const held = await this.lock(page);
+      await this.leases.end(held.filter((lease) => !holdsRun(lease)).map(leaseEnd));
+      await this.runs.endRunning(held.filter(holdsRun).map(runEnd));
+      return held;
     });
+    const tookSec = (performance.now() - lockedAt) / 1000;
+    for (const lease of over) this.metrics.reapLag.observe(lease.overdue_sec + tookSec);
+    return over.length;
   }
 
-  private async lock(page: Expired[]): Promise<Expired[]> {
-    const runIds = await this.runs.tryLockOwnersOf(page.flatMap(({ heartbeat_run_id: id }) => (id ? [id] : [])));
+  /**
+   * Locks in the house order (agent, issue, run, lease) and looks again: what was renewed or ended meanwhile is left
+   * alone, and so is what somebody else holds.
+   */
+  private async lock(page: Due[]): Promise<Over[]> {
+    const runIds = await this.runs.tryLockOwnersOf(
+      page.flatMap((lease) => (holdsRun(lease) ? lease.heartbeat_run_id : [])),
+    );
     const held = await this.em.execute<{ id: string }[]>(
       `select id from heartbeat_runs where id = any(?::uuid[]) order by id for no key update skip locked`,
       [`{${runIds.join(',')}}`],
     );
     const mine = new Set(held.map(({ id }) => id));
-    const ids = page.filter((one) => !one.heartbeat_run_id || mine.has(one.heartbeat_run_id)).map(({ id }) => id);
-    return this.em.execute<Expired[]>(
-      `select id, heartbeat_run_id, runner_id, host from environment_leases
-       where id = any(?::uuid[]) and status = 'active' and expires_at <= clock_timestamp()
-       order by id for no key update skip locked`,
+    const ids = page.filter((one) => !holdsRun(one) || mine.has(one.heartbeat_run_id)).map(({ id }) => id);
+    return this.em.execute<Over[]>(
+      `with clock as materialized (select clock_timestamp() as at)
+       select ${COLUMNS}, expires_at >= lifetime_ends_at as had_its_time, revoke_reason,
+         coalesce(revoke_at <= clock.at, false) as is_revoked,
+         extract(epoch from clock.at - least(expires_at, revoke_at))::float8 as overdue_sec
+       from environment_leases, clock
+       where id = any(?::uuid[]) and status = 'active' and (expires_at <= clock.at or revoke_at <= clock.at)
+       order by id for no key update of environment_leases skip locked`,
       [`{${ids.join(',')}}`],
     );
   }
 }
 
-const lostBy = ({ runner_id: id, host }: Expired) =>
+/** A run ends with its first lease; a further one, like a reservation, ends alone. */
+const holdsRun = <L extends Due>(lease: L): lease is L & { heartbeat_run_id: string } =>
+  lease.run_lease_id === lease.id;
+
+function leaseEnd({ id, is_revoked, revoke_reason, had_its_time }: Over): LeaseEnd {
+  const how = { id, agentId: null, succeeded: false };
+  if (is_revoked) return { ...how, status: 'released', reason: revoke_reason };
+  return {
+    ...how,
+    status: 'expired',
+    reason: had_its_time ? 'reached the end of its lifetime' : 'not renewed in time',
+  };
+}
+
+function runEnd(lease: Over & { heartbeat_run_id: string }): RunEnd {
+  const outcome = lease.had_its_time ? HAD_ITS_TIME : failedOutcome('process_lost', lostBy(lease));
+  return { runId: lease.heartbeat_run_id, leaseId: lease.id, fencingToken: null, outcome };
+}
+
+const HAD_ITS_TIME: RunOutcome = {
+  ...failedOutcome('lease_lifetime', 'The lease reached the end of its lifetime, past which nothing is renewed'),
+  status: 'timed_out',
+};
+
+const lostBy = ({ runner_id: id, host }: Due) =>
   `The ${runnerName(id, host)} stopped renewing the lease: it was killed, is frozen, or cannot reach the database`;

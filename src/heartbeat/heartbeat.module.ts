@@ -18,6 +18,7 @@ import { TerminalTransitions } from './ending/terminal-transitions.js';
 import { Timers } from './wakes/timers.js';
 import { CancelService } from './ending/cancel.service.js';
 import { CancelWishes } from './ending/cancel-wishes.js';
+import { ChosenEnvironments } from './claiming/chosen-environments.js';
 import { ClaimRuns } from './claiming/claim-runs.js';
 import { CleanUp } from './execution/clean-up.js';
 import { DispatchTriggers } from './execution/dispatch-triggers.js';
@@ -57,7 +58,7 @@ import { WakePayloads } from './wakes/wake-payloads.js';
 import { WakeService } from './wakes/wake.service.js';
 
 const WAKE = [WakeService, SkippedWakes, QueueRun, IssueWakes, Timers, Promotions];
-const PROVISION = [ProvisionService, ClaimRuns, Gate, Placement];
+const PROVISION = [ProvisionService, ClaimRuns, Gate, Placement, ChosenEnvironments];
 const EXECUTE = [
   EnvironmentLeaseInterceptor,
   ExecutionServer,

@@ -19,6 +19,11 @@ export class DriverRegistry {
     return driver;
   }
 
+  /** Whether there can be places of this driver that have to be taken down. */
+  makesPlaces(name: string): boolean {
+    return this.drivers.get(name)?.capabilities.hasPlaces ?? false;
+  }
+
   capabilities(): DriverCapabilities[] {
     return [...this.drivers.values()].map((driver) => driver.capabilities);
   }

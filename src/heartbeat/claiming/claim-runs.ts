@@ -5,8 +5,10 @@ import { mintToken } from '../../auth/token.js';
 import { BerthConfig } from '../../config/config.js';
 import { newId } from '../../database/id.js';
 import { inTransaction } from '../../database/transaction.js';
+import { bootClock } from '../../environments/drivers/guard/boot-clock.js';
 import { DomainEvents } from '../../events/domain-events.js';
-import { AcquireLeases, type AcquiredLease, type LeaseRequest } from '../../leases/acquire-leases.js';
+import { AcquireLeases, type LeaseRequest } from '../../leases/acquire-leases.js';
+import { BeginPlaces, type NewPlace } from '../../leases/places/begin-places.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
 import { EndRuns } from '../ending/end-runs.js';
 import { Gate, type Candidate } from './gate.js';
@@ -14,17 +16,11 @@ import { HeartbeatRunEvent, statusEvent } from '../runs/heartbeat-run-event.enti
 import type { ContextSnapshot } from '../runs/heartbeat-run.entity.js';
 import { HeartbeatStarted } from '../runs/heartbeat.events.js';
 import { Placement, type Verdict } from './placement.js';
+import { claimedRun, contextFor, placeIdOf, placementOf, type Starting } from './starting.js';
 import { RunnerIdentity } from '../runs/runner-identity.js';
 
 type Start = Extract<Verdict, { kind: 'start' }>;
 type Never = Extract<Verdict, { kind: 'never' }>;
-
-/** A start that has been decided, with the ids and the secret that go with it. */
-interface Starting extends Start {
-  readonly leaseId: string;
-  readonly token: string;
-  readonly tokenHash: Buffer;
-}
 
 /** Starts runs: the only writer of `running`. Run and lease become so in one transaction. */
 @Injectable()
@@ -35,6 +31,7 @@ export class ClaimRuns {
     private readonly gate: Gate,
     private readonly placement: Placement,
     private readonly leases: AcquireLeases,
+    private readonly places: BeginPlaces,
     private readonly endRuns: EndRuns,
     private readonly adapters: AdapterRegistry,
     private readonly identity: RunnerIdentity,
@@ -46,12 +43,15 @@ export class ClaimRuns {
    * @param onClaimed told what is about to be committed, so that a lost answer can be read back.
    */
   async claim(candidates: Candidate[], limit: number, onClaimed: (runs: ClaimedRun[]) => void): Promise<ClaimedRun[]> {
-    const sentAt = performance.now();
+    const sentAt = bootClock();
     return inTransaction(this.em, async () => {
-      const verdicts = await this.placement.judge(await this.gate.enter(candidates));
+      const { verdicts, evicted } = await this.placement.judge(await this.gate.enter(candidates), limit);
       await this.refuse(verdicts.filter((verdict) => verdict.kind === 'never'));
-      const starts = verdicts.filter((verdict) => verdict.kind === 'start').slice(0, limit);
-      const claimed = await this.start(starts, sentAt);
+      await this.places.evict(evicted);
+      const claimed = await this.start(
+        verdicts.filter((verdict) => verdict.kind === 'start'),
+        sentAt,
+      );
       onClaimed(claimed);
       return claimed;
     });
@@ -72,7 +72,11 @@ export class ClaimRuns {
       const { token, hash } = mintToken('run', start.run.id);
       return { ...start, leaseId: newId(), token, tokenHash: hash };
     });
+    await this.places.takeOver(
+      starting.flatMap(({ seat, leaseId }) => (seat.kept ? [{ id: seat.kept.id, leaseId }] : [])),
+    );
     const leases = await this.leases.acquire(starting.map((one) => this.leaseFor(one)));
+    await this.places.begin(starting.flatMap((one) => newPlace(one)));
     const contexts = new Map(starting.map((one) => [one.run.id, contextFor(one, leases.get(one.leaseId)!)]));
     await this.markRunning(starting, contexts);
     for (const { run } of starting) {
@@ -92,7 +96,8 @@ export class ClaimRuns {
     return starting.map((one) => claimedRun(one, leases.get(one.leaseId)!, contexts.get(one.run.id)!, deadline));
   }
 
-  private leaseFor({ run, environment, leaseId }: Starting): LeaseRequest {
+  private leaseFor(starting: Starting): LeaseRequest {
+    const { run, environment, leaseId, seat } = starting;
     return {
       id: leaseId,
       companyId: run.company_id,
@@ -103,29 +108,36 @@ export class ClaimRuns {
       issueId: run.issue_id,
       agentId: run.agent_id,
       heartbeatRunId: run.id,
+      runLeaseId: leaseId,
       holder: `run:${run.id}`,
-      leasePolicy: 'ephemeral',
+      leasePolicy: environment.leasePolicy,
+      slot: seat.slot,
+      placeId: placeIdOf(starting),
+      providerLeaseId: seat.kept?.providerLeaseId ?? null,
       runnerId: this.identity.id,
       host: this.identity.host,
       ttlSec: this.config.leaseTtlSec,
+      lifetimeSec: this.config.leaseMaxLifetimeSec,
     };
   }
 
   private async markRunning(starting: Starting[], contexts: Map<string, ContextSnapshot>): Promise<void> {
-    const rows = starting.map(({ run, leaseId, tokenHash }) => ({
-      id: run.id,
-      lease_id: leaseId,
-      token_hash: tokenHash.toString('hex'),
-      context: contexts.get(run.id),
-      ...this.adapters.limitsOf(run.adapter_type, run.adapter_config),
+    const rows = starting.map((one) => ({
+      id: one.run.id,
+      lease_id: one.leaseId,
+      token_hash: one.tokenHash.toString('hex'),
+      context: contexts.get(one.run.id),
+      placement: placementOf(one, this.identity.host),
+      ...this.adapters.limitsOf(one.run.adapter_type, one.run.adapter_config),
     }));
     const started = await this.em.execute<{ id: string }[]>(
       `with started as (
          update heartbeat_runs r
          set status = 'running', lease_id = x.lease_id, runner_id = ?, token_hash = decode(x.token_hash, 'hex'),
-           context_snapshot = x.context, waiting_reason = null, started_at = clock_timestamp(), updated_at = now(),
+           context_snapshot = x.context, placement = x.placement, waiting_reason = null,
+           started_at = clock_timestamp(), updated_at = now(),
            deadline_at = clock_timestamp() + make_interval(secs => x."timeoutSec"), idle_timeout_sec = x."idleTimeoutSec"
-         from jsonb_to_recordset(?::jsonb) as x(id uuid, lease_id uuid, token_hash text, context jsonb,
+         from jsonb_to_recordset(?::jsonb) as x(id uuid, lease_id uuid, token_hash text, context jsonb, placement jsonb,
            "timeoutSec" double precision, "idleTimeoutSec" integer)
          where r.id = x.id and r.status in ('queued', 'scheduled_retry')
          returning r.id, r.agent_id, r.wakeup_request_id),
@@ -142,45 +154,18 @@ export class ClaimRuns {
   }
 }
 
-function contextFor({ run, environment }: Starting, lease: AcquiredLease): ContextSnapshot {
-  const { id, name, driver } = environment;
-  const workspace = workspaceOf(run);
-  return {
-    ...run.context_snapshot,
-    paperclipEnvironment: {
-      id,
-      name,
-      driver,
-      leaseId: lease.id,
-      fencingToken: lease.fencingToken,
-      decidedBy: run.decided_by,
-      ...(workspace ? { workspace } : {}),
-    },
-  };
-}
-
-const workspaceOf = ({ workspace_id: id, workspace_cwd: cwd }: Start['run']) => (id && cwd ? { id, cwd } : null);
-
-function claimedRun(
-  { run, environment, token }: Starting,
-  lease: AcquiredLease,
-  contextSnapshot: ContextSnapshot,
-  deadline: number,
-): ClaimedRun {
-  const { id, name, driver, config, envVars } = environment;
-  return {
-    id: run.id,
+/** What has to be made for a start; nothing where a place is taken over, or none is needed. */
+function newPlace({ run, environment, leaseId, plan }: Starting): NewPlace[] {
+  if (!plan) return [];
+  const place: NewPlace = {
+    ...plan,
     companyId: run.company_id,
-    agentId: run.agent_id,
-    issueId: run.issue_id,
-    lease,
-    waitedSec: (lease.acquiredAt.getTime() - Date.parse(run.due_at)) / 1000,
-    token,
-    contextSnapshot,
+    environmentId: environment.id,
+    executionWorkspaceId: run.workspace_id,
+    leaseId,
+    driver: environment.driver,
     adapterType: run.adapter_type,
-    adapterConfig: run.adapter_config,
-    environment: { id, name, driver, config, envVars },
-    workspace: workspaceOf(run),
-    deadline,
+    configFingerprint: environment.fingerprint,
   };
+  return [place];
 }

@@ -1,24 +1,20 @@
 import { Injectable } from '@nestjs/common';
-import { EntityManager } from '@mikro-orm/postgresql';
-import { EnvironmentsService } from '../../environments/environments.service.js';
-import type { EnvironmentStatus } from '../../environments/environment.entity.js';
+import { ThisHost } from '../../environments/this-host.js';
 import { isForAssigneeOnly } from '../wakes/assignee-wakes.js';
+import { ChosenEnvironments, type ChosenEnvironment, type PlannedPlace } from './chosen-environments.js';
 import type { GatedRun } from './gate.js';
-
-/** The environment that a run goes to, as it is under this transaction's lock. */
-export interface ChosenEnvironment {
-  id: string;
-  name: string;
-  driver: string;
-  status: EnvironmentStatus;
-  deleted: boolean;
-  config: Record<string, unknown>;
-  envVars: Record<string, string>;
-}
+import { Room, type Seat } from './room.js';
 
 /** What the gate says about a run that it holds. */
 export type Verdict =
-  | { readonly kind: 'start'; readonly run: GatedRun; readonly environment: ChosenEnvironment }
+  | {
+      readonly kind: 'start';
+      readonly run: GatedRun;
+      readonly environment: ChosenEnvironment;
+      readonly seat: Seat;
+      /** What its driver will make; null where nothing is left behind, or where a kept place is taken over. */
+      readonly plan: PlannedPlace | null;
+    }
   /** Not now; the next dispatch pass looks again. */
   | { readonly kind: 'wait'; readonly run: GatedRun }
   /** Never: the run ends without having had a lease. */
@@ -30,62 +26,42 @@ export type Verdict =
       readonly message: string;
     };
 
+/** What a batch of held runs comes to. */
+export interface Judgement {
+  readonly verdicts: Verdict[];
+  /** Warm places that have to go so that somebody else gets their room. */
+  readonly evicted: string[];
+}
+
 /** Decides where held runs go and whether they may start. Nothing falls through to a place that nobody chose. */
 @Injectable()
 export class Placement {
   constructor(
-    private readonly em: EntityManager,
-    private readonly environments: EnvironmentsService,
+    private readonly environments: ChosenEnvironments,
+    private readonly host: ThisHost,
   ) {}
 
-  /** Judges runs in their order; each one that may start uses up its agent's, company's and workspace's room. */
-  async judge(runs: GatedRun[]): Promise<Verdict[]> {
-    const chosen = await this.choose(runs.filter((run) => !gone(run) && !pointless(run)));
-    const room = new Room();
-    return runs.map((run) => {
+  /**
+   * Judges runs in their order; each one that may start, at most `limit` of them, uses up its agent's, company's,
+   * environment's and workspace's room.
+   */
+  async judge(runs: GatedRun[], limit: number): Promise<Judgement> {
+    const chosen = await this.environments.of(runs.filter((run) => !gone(run) && !pointless(run)));
+    const room = new Room(this.host.id);
+    let starts = 0;
+    const verdicts = runs.map((run): Verdict => {
       const environment = chosen.get(run.id)!;
       const never = gone(run) ?? pointless(run) ?? unusable(run, environment);
       if (never) return { kind: 'never', run, ...never };
       // The agent may have been paused since it was a candidate; its row is held now.
       const open = environment.status === 'active' && !run.issue_busy && !ASLEEP.has(run.agent_status);
-      return open && room.take(run) ? { kind: 'start', run, environment } : { kind: 'wait', run };
+      const seat = open && starts < limit ? room.take(run, environment) : null;
+      if (!seat) return { kind: 'wait', run };
+      starts += 1;
+      const plan = seat.kept ? null : this.environments.plan(environment, run.company_id);
+      return { kind: 'start', run, environment, seat, plan };
     });
-  }
-
-  /** Resolves each run's environment, making `Local` where nothing was chosen, and holds it against a change of status. */
-  private async choose(runs: GatedRun[]): Promise<Map<string, ChosenEnvironment>> {
-    if (runs.length === 0) return new Map();
-    const unchosen = [...new Set(runs.filter((run) => !run.environment_id).map((run) => run.company_id))];
-    const locals =
-      unchosen.length > 0 ? await this.environments.ensureLocal(unchosen) : new Map<string, { id: string }>();
-    const idOf = (run: GatedRun) => run.environment_id ?? locals.get(run.company_id)!.id;
-    const ids = [...new Set(runs.map(idOf))];
-    const rows = await this.em.execute<(Omit<ChosenEnvironment, 'envVars'> & { env_vars: Record<string, string> })[]>(
-      `select id, name, driver, status, deleted_at is not null as deleted, config, env_vars
-       from environments where id = any(?::uuid[]) order by id for share`,
-      [`{${ids.join(',')}}`],
-    );
-    const byId = new Map(rows.map(({ env_vars: envVars, ...rest }) => [rest.id, { ...rest, envVars }]));
-    return new Map(runs.map((run) => [run.id, byId.get(idOf(run))!]));
-  }
-}
-
-/** Counts down what a batch may still start; the counts were read under the owners' locks. */
-class Room {
-  private readonly agents = new Map<string, number>();
-  private readonly companies = new Map<string, number>();
-  private readonly workspaces = new Set<string>();
-
-  take(run: GatedRun): boolean {
-    const agent = this.agents.get(run.agent_id) ?? run.agent_cap - run.agent_running;
-    const company = this.companies.get(run.company_id) ?? (run.company_cap ?? Infinity) - run.company_running;
-    const exclusive = run.workspace_mode === 'exclusive' ? run.workspace_id : null;
-    const occupied = exclusive !== null && (run.workspace_occupied || this.workspaces.has(exclusive));
-    if (agent <= 0 || company <= 0 || occupied) return false;
-    this.agents.set(run.agent_id, agent - 1);
-    this.companies.set(run.company_id, company - 1);
-    if (exclusive) this.workspaces.add(exclusive);
-    return true;
+    return { verdicts, evicted: room.evicted };
   }
 }
 

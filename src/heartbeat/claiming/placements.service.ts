@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { NotFoundError } from '../../errors/domain-error.js';
-import { DECIDED_BY, DESTINATION } from './gate.js';
+import { DECIDED_BY, DESTINATION } from './destination.js';
 import type { DecidedBy, HeartbeatRun, RunStatus, WaitingReason } from '../runs/heartbeat-run.entity.js';
 
 /** Everything that the gate asks of a waiting run, as it is now. */

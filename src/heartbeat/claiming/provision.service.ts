@@ -5,7 +5,7 @@ import { Coalescer } from '../../database/coalescer.js';
 import { inTransaction } from '../../database/transaction.js';
 import { systemActor } from '../../events/actor.js';
 import { runInScope } from '../../events/request-scope.js';
-import { WorkspaceOccupiedError } from '../../leases/lease-errors.js';
+import { SlotTakenError, WorkspaceOccupiedError } from '../../leases/lease-errors.js';
 import { Metrics } from '../../metrics/metrics.js';
 import { ClaimRuns } from './claim-runs.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
@@ -93,7 +93,7 @@ export class ProvisionService {
 
   private async setBack(candidate: Candidate, error: unknown): Promise<void> {
     // Another process was faster, which is no fault of the run: the next pass looks again.
-    if (error instanceof WorkspaceOccupiedError) return;
+    if (error instanceof WorkspaceOccupiedError || error instanceof SlotTakenError) return;
     await this.recordError(candidate, error);
   }
 

@@ -3,6 +3,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { isConnectionLost } from '../../database/database-errors.js';
 import { inTransaction } from '../../database/transaction.js';
+import { bootClock } from '../../environments/drivers/guard/boot-clock.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
 
 /** How long to wait before the database is asked again, in milliseconds. */
@@ -39,7 +40,7 @@ export class ReadBack {
   }
 
   private async untilAnswered(runs: ClaimedRun[], deadline: number): Promise<Map<string, string> | null> {
-    while (performance.now() < deadline) {
+    while (bootClock() < deadline) {
       try {
         return await this.states(runs);
       } catch (error) {

@@ -23,6 +23,8 @@ export interface ClaimedRun {
     readonly envVars: Record<string, string>;
   };
   readonly workspace: { readonly id: string; readonly cwd: string } | null;
-  /** When the lease runs out unless it is renewed, on this process's `performance.now()` clock, in milliseconds. */
+  /** What its driver shall make, or has made for a former holder; null where nothing is left behind. */
+  readonly place: { readonly id: string; readonly facts: Record<string, unknown>; readonly takenOver: boolean } | null;
+  /** When the lease runs out unless it is renewed, in milliseconds of the boot clock. */
   readonly deadline: number;
 }

@@ -33,6 +33,27 @@ export interface WaitingReason {
 /** Whose reference decides where a run goes; `default` is none, which means `Local`. */
 export type DecidedBy = 'issue' | 'workspace' | 'agent' | 'company' | 'default';
 
+/** Why a run went where it went, kept from its start on. */
+export interface PlacementRecord {
+  decidedBy: DecidedBy;
+  /** What each reference said, in the order in which they are asked. */
+  references: Record<'issue' | 'workspace' | 'agent' | 'company', string | null>;
+  environmentId: string;
+  /** Of the runner that took it. */
+  host: string;
+  slot: number | null;
+  place: { id: string; takenOver: boolean } | null;
+  /** What the gate counted before it let the run through; null where nothing is limited. */
+  found: {
+    agent: { running: number; cap: number };
+    company: { running: number; cap: number } | null;
+    environment: { held: number; capacity: number } | null;
+    workspace: { id: string; mode: 'shared' | 'exclusive' } | null;
+  };
+  /** What it waited for last. */
+  waitedFor: WaitingReason | null;
+}
+
 /** What a run was told when it was woken and placed; grows while it is queued. */
 export interface ContextSnapshot extends Record<string, unknown> {
   wakeReason?: string | null;
@@ -67,7 +88,7 @@ const HeartbeatRunSchema = defineEntity({
     dueAt: timeColumn().defaultRaw('now()'),
     claimErrors: p.integer().default(0),
     waitingReason: p.json<WaitingReason>().nullable(),
-    placement: p.json<Record<string, unknown>>().nullable(),
+    placement: p.json<PlacementRecord>().nullable(),
     contextSnapshot: objectColumn<ContextSnapshot>(),
     /** When somebody wished that it ends. */
     cancelRequestedAt: timeColumn().nullable(),

@@ -1,0 +1,81 @@
+import { DESTINATION, REQUEST_FRESH_SEC, TURN, WAITING } from './destination.js';
+
+/** How many reservations wait for environment b longer than run q does. */
+const EARLIER_REQUESTS = `(select count(*) from lease_requests ahead
+  where ahead.company_id = b.company_id and ahead.environment_id = b.id and ahead.created_at < q.due_at
+    and ahead.seen_at > clock_timestamp() - interval '${REQUEST_FRESH_SEC} seconds')`;
+
+/**
+ * Whether issue, environment and workspace of a waiting run q can be had now, on this host; each is decided again when
+ * it is held. Room that a warm place takes up can be had: the place fits, or gives way.
+ */
+const OPEN = `not exists (select 1 from heartbeat_runs o
+    where o.issue_id = q.issue_id and o.status in ('queued', 'running') and o.id <> q.id)
+  and not exists (select 1 from environments e where e.id = to_environment and e.status = 'draining' and e.deleted_at is null)
+  and not exists (select 1 from bounded b where b.id = to_environment and b.room <= ${EARLIER_REQUESTS}
+    and not exists (select 1 from environment_leases kept join environment_places p on p.lease_id = kept.id
+      where kept.company_id = q.company_id and kept.heartbeat_run_id = q.retry_of_run_id and p.state = 'retained'))
+  and (w.host is null or w.host = (select id from this_host))
+  and not exists (select 1 from environment_leases l
+    where l.execution_workspace_id = w.id and l.status = 'active' and l.workspace_mode = 'exclusive')
+  and not exists (select 1 from lease_requests ahead
+    where w.mode = 'exclusive' and ahead.company_id = q.company_id and ahead.execution_workspace_id = w.id
+      and ahead.created_at < q.due_at and ahead.seen_at > clock_timestamp() - interval '${REQUEST_FRESH_SEC} seconds')`;
+
+/**
+ * Finds runs to start, without locks: (host, limit, limit). Turns go round the companies, first whoever acquired a lease
+ * longest ago (lease ids rise with time), in each round the agents, first whoever started longest ago; of an agent's runs the
+ * one that waits longest, by `TURN`. No more are found than company, agent and environment have room for. Agents with
+ * waiting runs are found by skipping along an index.
+ */
+export const CANDIDATES = `with recursive waiting as (
+    (select agent_id from heartbeat_runs where status in ${WAITING} order by agent_id limit 1)
+    union all
+    select (select r.agent_id from heartbeat_runs r where r.status in ${WAITING} and r.agent_id > w.agent_id
+            order by r.agent_id limit 1)
+    from waiting w where w.agent_id is not null),
+  this_host as (select ?::text as id),
+  awake as materialized (
+    select a.id, a.default_environment_id, a.last_heartbeat_at, a.company_id, c.default_environment_id as company_default,
+      a.status = 'terminated' or c.status = 'archived' as gone,
+      greatest(a.max_concurrent_runs - (select count(*) from heartbeat_runs b
+        where b.agent_id = a.id and b.status = 'running'), 0) as agent_free,
+      c.max_concurrent_runs as company_cap
+    from waiting join agents a on a.id = waiting.agent_id join companies c on c.id = a.company_id
+    where a.status not in ('paused', 'pending_approval') or c.status = 'archived'),
+  owners as materialized (
+    select o.company_id, o.company_cap - (select count(*) from heartbeat_runs b
+        where o.company_cap is not null and b.company_id = o.company_id and b.status = 'running') as company_free,
+      (select l.id from environment_leases l where l.company_id = o.company_id order by l.id desc limit 1) as last_lease
+    from (select distinct company_id, company_cap from awake) o),
+  bounded as materialized (
+    select e.id, e.company_id, e.capacity - (select count(*) from (select 1 from environment_leases h
+        where h.environment_id = e.id and h.held_until is null limit e.capacity) held)
+      + (select count(*) from (select 1 from environment_places p
+        where p.environment_id = e.id and p.state = 'warm' limit e.capacity) warm) as room
+    from owners join environments e on e.company_id = owners.company_id
+    where e.capacity is not null and e.deleted_at is null),
+  free as (
+    select r.*, a.gone, owners.company_free, owners.last_lease, a.last_heartbeat_at,
+      row_number() over (partition by r.company_id, r.to_environment
+        order by r.turn, a.last_heartbeat_at nulls first, r.waits_since) as environment_turn
+    from awake a join owners on owners.company_id = a.company_id
+    cross join lateral (
+      select q.id, q.agent_id, q.company_id, ${TURN} as waits_since, to_environment,
+        case when q.status = 'scheduled_retry' then q.issue_id end as issue,
+        row_number() over (order by ${TURN}, q.id) as turn
+      from heartbeat_runs q
+      left join issues i on i.id = q.issue_id
+      left join execution_workspaces w on w.id = i.execution_workspace_id
+      cross join lateral (select a.company_id as id, a.company_default as default_environment_id) c
+      cross join lateral (select ${DESTINATION} as to_environment) destination
+      where q.agent_id = a.id and q.status in ${WAITING} and q.due_at <= clock_timestamp() and (a.gone or ${OPEN})
+      order by ${TURN}, q.id limit least(case when not a.gone then a.agent_free end, ?)) r),
+  fair as (
+    select f.*, row_number() over (partition by f.company_id
+      order by f.turn, f.last_heartbeat_at nulls first, f.waits_since) as company_turn
+    from free f left join bounded b on b.id = f.to_environment
+    where f.gone or b.id is null or f.environment_turn <= b.room or b.room <= 0)
+  select id, agent_id, company_id, company_free is not null as capped, issue from fair
+  where gone or company_free is null or company_turn <= company_free
+  order by company_turn, last_lease nulls first, waits_since limit ?`;

@@ -1,0 +1,151 @@
+import { createHash } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { EntityManager } from '@mikro-orm/postgresql';
+import { newId } from '../../database/id.js';
+import { DriverRegistry } from '../../environments/drivers/driver-registry.js';
+import type { EnvironmentStatus } from '../../environments/environment.entity.js';
+import { EnvironmentsService } from '../../environments/environments.service.js';
+import type { LeasePolicy } from '../../environments/lease-policy.js';
+import { BeginPlaces, type KeptPlace } from '../../leases/places/begin-places.js';
+import { REQUEST_FRESH_SEC } from './destination.js';
+import type { GatedRun } from './gate.js';
+
+/** The environment that runs go to, as it is under this transaction's lock. */
+export interface ChosenEnvironment {
+  id: string;
+  name: string;
+  driver: string;
+  status: EnvironmentStatus;
+  deleted: boolean;
+  config: Record<string, unknown>;
+  envVars: Record<string, string>;
+  leasePolicy: LeasePolicy;
+  /** Null for no limit. */
+  capacity: number | null;
+  /** Whether its room was counted under its lock, as it has to be to be given away. */
+  counted: boolean;
+  /** Leases that hold it, ended ones with a place that has not gone included. */
+  held: number;
+  /** Which of its slots these have. */
+  slots: Set<number>;
+  /** Since when each reservation waits for it. */
+  requests: Date[];
+  /** What may be taken over in it; held by this transaction. */
+  kept: KeptPlace[];
+  /** Of driver and config: places with the same can be taken over. */
+  fingerprint: string;
+}
+
+/** What a driver plans to make for a new lease. */
+export interface PlannedPlace {
+  readonly id: string;
+  readonly facts: Record<string, unknown>;
+  readonly host: string | null;
+}
+
+/** Resolves the environments of held runs and holds what decides about them. */
+@Injectable()
+export class ChosenEnvironments {
+  constructor(
+    private readonly em: EntityManager,
+    private readonly environments: EnvironmentsService,
+    private readonly drivers: DriverRegistry,
+    private readonly places: BeginPlaces,
+  ) {}
+
+  /**
+   * Each run's environment, `Local` being made where nothing was chosen: held against a change of its status, and one with
+   * a capacity against anybody else who would give its room away.
+   */
+  async of(runs: GatedRun[]): Promise<Map<string, ChosenEnvironment>> {
+    if (runs.length === 0) return new Map();
+    const unchosen = [...new Set(runs.filter((run) => !run.environment_id).map((run) => run.company_id))];
+    const locals =
+      unchosen.length > 0 ? await this.environments.ensureLocal(unchosen) : new Map<string, { id: string }>();
+    const idOf = (run: GatedRun) => run.environment_id ?? locals.get(run.company_id)!.id;
+    const chosen = await this.hold([...new Set(runs.map(idOf))]);
+    return new Map(runs.map((run) => [run.id, chosen.get(idOf(run))!]));
+  }
+
+  /** Environments without runs in mind, for who asks for a lease by name. */
+  async hold(ids: string[]): Promise<Map<string, ChosenEnvironment>> {
+    const list = `{${ids.join(',')}}`;
+    const bounded = await this.em.execute<{ id: string }[]>(
+      `select id from environments where id = any(?::uuid[]) and capacity is not null order by id for no key update`,
+      [list],
+    );
+    const rows = await this.em.execute<
+      (ChosenEnvironment & { env_vars: Record<string, string>; lease_policy: LeasePolicy })[]
+    >(
+      `select id, name, driver, status, deleted_at is not null as deleted, config, env_vars, lease_policy, capacity
+       from environments where id = any(?::uuid[]) order by id for share`,
+      [list],
+    );
+    const counts = await this.count(bounded.map(({ id }) => id));
+    const kept = await this.keptIn(rows);
+    return new Map(
+      rows.map(({ env_vars: envVars, lease_policy: leasePolicy, ...row }): [string, ChosenEnvironment] => [
+        row.id,
+        {
+          ...row,
+          envVars,
+          leasePolicy,
+          counted: row.capacity === null || counts.has(row.id),
+          ...(counts.get(row.id) ?? { held: 0, slots: new Set(), requests: [] }),
+          kept: kept.filter((place) => place.environmentId === row.id),
+          fingerprint: fingerprintOf(row),
+        },
+      ]),
+    );
+  }
+
+  /** What the driver would make for a new lease there; null where it would leave nothing behind. */
+  plan(environment: ChosenEnvironment, companyId: string): PlannedPlace | null {
+    const placeId = newId();
+    const plan = this.drivers.get(environment.driver).planPlace({ placeId, companyId, config: environment.config });
+    return plan && { id: placeId, ...plan };
+  }
+
+  /** A statement of its own: only a snapshot taken after the locks sees what their last holders did. */
+  private async count(ids: string[]) {
+    if (ids.length === 0) return new Map<string, Pick<ChosenEnvironment, 'held' | 'slots' | 'requests'>>();
+    const rows = await this.em.execute<
+      { id: string; held: number; slots: number[] | null; requests: string[] | null }[]
+    >(
+      `select e.id, holding.held, holding.slots, waiting.requests
+       from unnest(?::uuid[]) as e (id)
+       cross join lateral (select count(*)::integer as held, array_agg(slot) filter (where slot is not null) as slots
+         from environment_leases where environment_id = e.id and held_until is null) holding
+       cross join lateral (select array_agg(created_at) as requests from lease_requests r
+         where r.environment_id = e.id and r.company_id = (select company_id from environments where id = e.id)
+           and r.seen_at > clock_timestamp() - make_interval(secs => ?)) waiting`,
+      [`{${ids.join(',')}}`, REQUEST_FRESH_SEC],
+    );
+    return new Map(
+      rows.map(({ id, held, slots, requests }) => [
+        id,
+        { held, slots: new Set(slots ?? []), requests: (requests ?? []).map((at) => new Date(at)) },
+      ]),
+    );
+  }
+
+  /** Only drivers that make places have any to take over. */
+  private async keptIn(environments: { id: string; driver: string }[]): Promise<KeptPlace[]> {
+    const ids = environments.filter(({ driver }) => this.drivers.makesPlaces(driver)).map(({ id }) => id);
+    return ids.length > 0 ? this.places.kept(ids) : [];
+  }
+}
+
+const fingerprintOf = ({ driver, config }: { driver: string; config: Record<string, unknown> }) =>
+  createHash('sha256')
+    .update(JSON.stringify([driver, sorted(config)]))
+    .digest('hex');
+
+/** JSON whose keys were stored in any order, as one text. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.entries(value)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, inner]) => [key, sorted(inner)]);
+}

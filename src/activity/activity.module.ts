@@ -7,10 +7,11 @@ import { ActivityController } from './activity.controller.js';
 import { ActivityService } from './activity.service.js';
 import { IssueActivityController } from './issue-activity.controller.js';
 import { StreamReader } from './stream-reader.js';
+import { VerifyController } from './verify/verify.controller.js';
 
 @Module({
   imports: [CompaniesModule],
-  controllers: [ActivityController, IssueActivityController],
+  controllers: [ActivityController, IssueActivityController, VerifyController],
   providers: [ActivityRecorder, ActivityService, ActivityFeed, ActivityStreams, StreamReader],
 })
 export class ActivityModule {}

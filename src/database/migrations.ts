@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { Migration, Migrator } from '@mikro-orm/migrations';
 import { MikroORM } from '@mikro-orm/postgresql';
+import { Client } from 'pg';
 import { StartupError } from '../config/startup-error.js';
 import { connectionOptions } from './connection.js';
 import { checkServer } from './server-check.js';
@@ -9,6 +10,7 @@ import { checkServer } from './server-check.js';
 const DIRECTORY = new URL('../../migrations/', import.meta.url);
 /** Any constant: what servers that start at once queue for. */
 const LOCK = 0x6265_7274;
+const UNDEFINED_TABLE = '42P01';
 
 /**
  * Makes sure that the database can be used, and has the schema of this build.
@@ -43,6 +45,25 @@ export async function migrate(databaseUrl: string): Promise<void> {
   } finally {
     await orm.close();
   }
+}
+
+/**
+ * Makes sure that a database has the schema of this build, and changes nothing.
+ * @throws StartupError when it has another one.
+ */
+export async function requireSchema(databaseUrl: string): Promise<void> {
+  const client = new Client({ connectionString: databaseUrl });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ name: string }>(`select name from mikro_orm_migrations order by name`);
+    const known = migrationsList().map(({ name }) => name);
+    if (known.join() === rows.map(({ name }) => name).join()) return;
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== UNDEFINED_TABLE) throw error;
+  } finally {
+    await client.end();
+  }
+  throw new StartupError('The database has the schema of another version of Berth: start this version on it first.');
 }
 
 function migrationsList() {

@@ -62,6 +62,14 @@ export class EmbeddedPostgres {
     return server;
   }
 
+  /** Where a database of the server in this home is, if that runs and has it; starts nothing. */
+  static async find(home: string, database: string): Promise<string | null> {
+    const directory = path.join(home, 'postgres');
+    if (!(await readPidFile(directory))) return null;
+    const url = urlOf(await chooseEndpoint(home, directory, await accountFor(directory)), database);
+    return (await answers(url)) ? url : null;
+  }
+
   /** Where a database of this server is. */
   url(database: string): string {
     return urlOf(this.endpoint, database);
@@ -94,7 +102,7 @@ export class EmbeddedPostgres {
     for (;;) {
       const running = await readPidFile(this.directory);
       if (running && isAlive(running.pid)) {
-        if (running.state === 'ready' && (await this.answers())) {
+        if (running.state === 'ready' && (await answers(this.url('postgres')))) {
           this.pid = running.pid;
           return;
         }
@@ -132,7 +140,7 @@ export class EmbeddedPostgres {
     try {
       for (;;) {
         const pidFile = await readPidFile(this.directory);
-        if (pidFile?.state === 'ready' && pidFile.pid === child.pid && (await this.answers())) break;
+        if (pidFile?.state === 'ready' && pidFile.pid === child.pid && (await answers(this.url('postgres')))) break;
         const end = await Promise.race([ended, sleep(20)]);
         if (end !== undefined) return (await textFrom(logFile, size)) || end;
       }
@@ -143,19 +151,6 @@ export class EmbeddedPostgres {
     return null;
   }
 
-  private async answers(): Promise<boolean> {
-    const client = new Client({ connectionString: this.url('postgres'), connectionTimeoutMillis: STALE_MS });
-    client.on('error', () => undefined);
-    try {
-      await client.connect();
-      return true;
-    } catch {
-      return false;
-    } finally {
-      await client.end().catch(() => undefined);
-    }
-  }
-
   private watchOver(): void {
     this.watch = setInterval(() => {
       if (this.relaunching || isAlive(this.pid)) return;
@@ -164,6 +159,19 @@ export class EmbeddedPostgres {
         .catch((error: unknown) => this.logger.error(error))
         .finally(() => (this.relaunching = null));
     }, WATCH_MS).unref();
+  }
+}
+
+async function answers(url: string): Promise<boolean> {
+  const client = new Client({ connectionString: url, connectionTimeoutMillis: STALE_MS });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await client.end().catch(() => undefined);
   }
 }
 

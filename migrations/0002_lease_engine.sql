@@ -9,6 +9,10 @@ create extension if not exists btree_gist;
 alter table instance
   add column quarantined_at timestamptz(3),
   add column quarantine_reason text,
+  -- Up to here every token counts as given out, whether or not a lease in this database has it.
+  add column token_floor bigint not null default 0,
+  -- The database that the operator said was restored, as it was called then: it is believed once.
+  add column restored_as text,
   add constraint instance_quarantine_explained check ((quarantined_at is null) = (quarantine_reason is null));
 
 alter table environments
@@ -152,7 +156,7 @@ create index environment_places_workspace on environment_places (company_id, exe
 create index environment_places_kept on environment_places (environment_id) where state in ('warm', 'retained');
 create index environment_places_not_gone on environment_places (state) where state <> 'gone';
 create index environment_places_keep_until on environment_places (keep_until) where state in ('warm', 'retained');
-create index environment_places_next_attempt on environment_places (next_attempt_at)
+create index environment_places_next_attempt on environment_places (host, next_attempt_at)
   where state = 'cleaning' and parked_at is null;
 create index environment_places_parked on environment_places (parked_at) where parked_at is not null;
 create index environment_places_of_host on environment_places (host) where state <> 'gone' and host is not null;

@@ -5,6 +5,7 @@ import { AppModule } from './app.module.js';
 import type { BerthConfig } from './config/config.js';
 import { StartupError } from './config/startup-error.js';
 import { prepareDatabase } from './database/migrations.js';
+import { DatabaseWatch } from './database/restore/database-watch.js';
 import { HealthService } from './health/health.service.js';
 import { Runner } from './heartbeat/execution/runner.js';
 import { connectExecution, startHeartbeat } from './heartbeat/start-heartbeat.js';
@@ -26,6 +27,7 @@ export async function bootstrap(config: BerthConfig): Promise<NestFastifyApplica
   });
   try {
     app.useLogger(app.get(Logger));
+    await app.get(DatabaseWatch).recognise();
     await configureHttp(app);
     await app.listen(config.port, config.host);
     const address = app.getHttpServer().address();

@@ -7,6 +7,8 @@ export class BerthConfig {
   readonly home: string;
   /** An existing PostgreSQL, or null for the embedded one. */
   readonly databaseUrl: string | null;
+  /** Whether the operator says that the database was restored from a backup. */
+  readonly restored: boolean;
   readonly host: string;
   /** 0 until the server listens, when it was told to take any free port. */
   readonly port: number;

@@ -65,6 +65,10 @@ export class EnvironmentVariables {
   BERTH_DATABASE_URL?: string;
 
   @IsOptional()
+  @IsIn(['0', '1'], { message: 'must be 1, or left out' })
+  BERTH_RESTORED?: '0' | '1';
+
+  @IsOptional()
   @Validate(IsLoopback)
   BERTH_HOST?: string;
 

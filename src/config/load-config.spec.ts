@@ -7,6 +7,7 @@ describe(loadConfig.name, () => {
     expect(load({ PATH: '/bin' })).toMatchObject({
       home: '/srv/berth/.berth',
       databaseUrl: null,
+      restored: false,
       host: '127.0.0.1',
       port: 3100,
       roles: new Set(['api', 'runner']),
@@ -23,6 +24,7 @@ describe(loadConfig.name, () => {
     const config = load({
       BERTH_HOME: 'data',
       BERTH_DATABASE_URL: 'postgres://berth@db.example/berth',
+      BERTH_RESTORED: '1',
       BERTH_HOST: '::1',
       BERTH_PORT: '0',
       BERTH_ROLES: 'runner, runner',
@@ -36,6 +38,7 @@ describe(loadConfig.name, () => {
     expect(config).toMatchObject({
       home: '/srv/berth/data',
       databaseUrl: 'postgres://berth@db.example/berth',
+      restored: true,
       host: '::1',
       port: 0,
       roles: new Set(['runner']),
@@ -69,6 +72,7 @@ describe(loadConfig.name, () => {
     ['BERTH_RUNNER_SLOTS', '0', 'must be a whole number from 1 to 1000; it is "0"'],
     ['BERTH_DRAIN_SEC', '100000', 'must be a whole number of seconds from 0 to 86400; it is "100000"'],
     ['BERTH_RUN_LOG_MAX_BYTES', '16M', 'must be a whole number of bytes from 4096 to 1073741824; it is "16M"'],
+    ['BERTH_RESTORED', 'yes', 'must be 1, or left out; it is "yes"'],
     ['BERTH_LOG_LEVEL', 'loud', 'must be one of fatal, error, warn, info, debug, trace, silent; it is "loud"'],
     ['BERTH_DATABASE_URL', 'mysql://user:secret@host/db', 'must look like postgres://user:password@host:5432/database'],
     ['BERTH_DATABASE_URL', 'postgres://host', 'must look like postgres://user:password@host:5432/database'],

@@ -28,6 +28,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
   return new BerthConfig({
     home: path.resolve(cwd, variables.BERTH_HOME ?? '.berth'),
     databaseUrl: variables.BERTH_DATABASE_URL ?? null,
+    restored: variables.BERTH_RESTORED === '1',
     host,
     port,
     roles: new Set(variables.BERTH_ROLES ?? ['api', 'runner']),

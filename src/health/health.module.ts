@@ -1,14 +1,16 @@
 import { Module } from '@nestjs/common';
 import { HealthController } from './health.controller.js';
 import { HealthService } from './health.service.js';
+import { RestoreModule } from '../database/restore/restore.module.js';
 import { DatabaseMetrics } from './metrics/database-metrics.js';
 import { EventMetrics } from './metrics/event-metrics.js';
 import { MetricsController } from './metrics/metrics.controller.js';
+import { QuarantineController } from './quarantine.controller.js';
 import { MetricsModule } from '../metrics/metrics.module.js';
 
 @Module({
-  imports: [MetricsModule],
-  controllers: [HealthController, MetricsController],
+  imports: [RestoreModule, MetricsModule],
+  controllers: [HealthController, QuarantineController, MetricsController],
   providers: [HealthService, DatabaseMetrics, EventMetrics],
 })
 export class HealthModule {}

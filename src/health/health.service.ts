@@ -1,6 +1,6 @@
-import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
 import { VERSION } from '../config/version.js';
+import { Quarantine } from '../database/restore/quarantine.js';
 import type { HealthResponse } from './health.dto.js';
 
 /** How long the database may take to answer before it counts as out of reach. */
@@ -10,7 +10,7 @@ const ANSWER_MS = 2_000;
 export class HealthService {
   private draining = false;
 
-  constructor(private readonly em: EntityManager) {}
+  constructor(private readonly quarantine: Quarantine) {}
 
   /** The process was asked to stop: it answers until it does, and wants no further work. */
   drain(): void {
@@ -28,22 +28,21 @@ export class HealthService {
   /** Never throws, and answers within about two seconds. */
   async check(): Promise<HealthResponse> {
     const facts = { version: VERSION, uptimeSec: Math.floor(process.uptime()) };
-    if (await this.databaseAnswers()) return { status: 'ok', ...facts, database: 'reachable' };
+    const answer = await this.databaseAnswer();
+    if (answer) return { status: 'ok', ...facts, database: 'reachable', ...answer };
     const error = 'The database cannot be reached';
     return { status: 'unhealthy', ...facts, database: 'unreachable', error, code: 'database_unavailable' };
   }
 
-  private async databaseAnswers(): Promise<boolean> {
-    const answer = this.em
-      .fork()
-      .execute('select 1')
-      .then(
-        () => true,
-        () => false,
-      );
+  /** What the database says of itself, or null when it does not answer in time. */
+  private async databaseAnswer(): Promise<Pick<HealthResponse, 'quarantine'> | null> {
+    const answer = this.quarantine.state().then(
+      (quarantine) => ({ quarantine }),
+      () => null,
+    );
     let timer: NodeJS.Timeout | undefined;
-    const tooLate = new Promise<boolean>((resolve) => {
-      timer = setTimeout(() => resolve(false), ANSWER_MS);
+    const tooLate = new Promise<null>((resolve) => {
+      timer = setTimeout(() => resolve(null), ANSWER_MS);
     });
     return Promise.race([answer, tooLate]).finally(() => clearTimeout(timer));
   }

@@ -3,6 +3,7 @@ import { AgentsModule } from '../agents/agents.module.js';
 import { CompaniesModule } from '../companies/companies.module.js';
 import { EnvironmentsModule } from '../environments/environments.module.js';
 import { IssuesModule } from '../issues/issues.module.js';
+import { RestoreModule } from '../database/restore/restore.module.js';
 import { LeasesModule } from '../leases/leases.module.js';
 import { AdapterRegistry } from './adapters/adapter-registry.js';
 import { HttpAdapter } from './adapters/http-adapter.js';
@@ -41,6 +42,8 @@ import { ReadBack } from './claiming/read-back.js';
 import { ReapLeases } from './ending/reap-leases.js';
 import { Reaper } from './ending/reaper.js';
 import { ReleaseController } from './http/release.controller.js';
+import { RevokeController } from './http/revoke.controller.js';
+import { RevokeService } from './ending/revoke.service.js';
 import { ReleaseService } from './ending/release.service.js';
 import { Renewer } from './execution/renewer.js';
 import { RunTokenResolver } from './runs/run-token-resolver.js';
@@ -80,6 +83,7 @@ const END = [
   ReleaseService,
   CancelService,
   CancelWishes,
+  RevokeService,
   AgentStops,
 ];
 const FOLLOW_UP = [Successors, Retries, CommentPolicy, AgentHealth];
@@ -87,8 +91,15 @@ const RUNNER = [Runner, RunnerIdentity, RunnerRegistry, RunningRuns, Renewer, Di
 const READ = [RunsService, RunnersService, PlacementsService, RunLogs, RunLogStore, RunLogReader];
 
 @Module({
-  imports: [CompaniesModule, AgentsModule, IssuesModule, EnvironmentsModule, LeasesModule],
-  controllers: [HeartbeatExecutor, WakeController, RunsController, RunnersController, ReleaseController],
+  imports: [RestoreModule, CompaniesModule, AgentsModule, IssuesModule, EnvironmentsModule, LeasesModule],
+  controllers: [
+    HeartbeatExecutor,
+    WakeController,
+    RunsController,
+    RunnersController,
+    ReleaseController,
+    RevokeController,
+  ],
   providers: [...WAKE, ...PROVISION, ...EXECUTE, ...END, ...FOLLOW_UP, ...RUNNER, ...READ],
 })
 export class HeartbeatModule {}

@@ -1,18 +1,22 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
+import { Quarantine } from '../../database/restore/quarantine.js';
 import { ReapLeases } from './reap-leases.js';
 
 /** Between two passes, in milliseconds: what a dead runner held is free again this soon after it ran out. */
 const PERIOD_MS = 1000;
 
-/** Reaps expired leases in every process, whatever its roles, from application start to its end. */
+/** Reaps expired leases in every process, whatever its roles, from application start to its end; not in quarantine. */
 @Injectable()
 export class Reaper implements BeforeApplicationShutdown {
   private readonly logger = new Logger(Reaper.name);
   private readonly stopped = new AbortController();
   private loop: Promise<void> = Promise.resolve();
 
-  constructor(private readonly leases: ReapLeases) {}
+  constructor(
+    private readonly leases: ReapLeases,
+    private readonly quarantine: Quarantine,
+  ) {}
 
   /** Begins in the background; called once everything listens. */
   start(): void {
@@ -28,7 +32,7 @@ export class Reaper implements BeforeApplicationShutdown {
     const { signal } = this.stopped;
     while (!signal.aborted) {
       try {
-        const ended = await this.leases.reap();
+        const ended = (await this.quarantine.isActive()) ? 0 : await this.leases.reap();
         if (ended > 0) this.logger.warn({ ended }, 'Ended leases that had run out');
       } catch (error) {
         this.logger.warn({ err: error }, 'Expired leases could not be looked for; trying again');

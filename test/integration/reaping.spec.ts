@@ -99,6 +99,66 @@ describe(ReapLeases.name, () => {
     expect(await retriesOf(run)).toEqual([]);
   });
 
+  it('ends a run as timed out, for good, whose lease reached the end of its lifetime', async () => {
+    const [old, lost] = [await abandoned(), await abandoned()];
+    await expire(old, lost);
+    await query('update environment_leases set lifetime_ends_at = expires_at where id = $1', old.lease.id);
+    expect(await reap()).toBe(2);
+    expect(await user.run(old.id)).toMatchObject({ status: 'timed_out', errorCode: 'lease_lifetime' });
+    expect(await user.leases(old.id)).toMatchObject([{ status: 'failed' }]);
+    expect(await retriesOf(old)).toEqual([]);
+    await expectReaped(lost);
+  });
+
+  /** A lease of no run, or a further one of a run, that has run out unless `fields` say otherwise. */
+  async function leased(fields: { run?: ClaimedRun; expiresIn?: string; revokeIn?: string; lifetimeIn?: string } = {}) {
+    const { run, expiresIn = '-1 s', revokeIn = null, lifetimeIn = '1 h' } = fields;
+    const [{ id }] = await query<{ id: string }>(
+      `insert into environment_leases (id, company_id, environment_id, heartbeat_run_id, run_lease_id, holder, status,
+         provider, acquired_at, last_used_at, expires_at, lifetime_ends_at, revoke_at, revoke_reason)
+       select gen_random_uuid(), $1, e.id, $2, $3, 'a test', 'active', 'local', now() - interval '1 h', now(),
+         now() + $4::interval, now() + $5::interval, now() + $6::interval, case when $6 is not null then 'not needed' end
+       from environments e where e.company_id = $1 limit 1 returning id`,
+      companyId,
+      run?.id ?? null,
+      run?.lease.id ?? null,
+      expiresIn,
+      lifetimeIn,
+      revokeIn,
+    );
+    return id;
+  }
+  const lease = async (id: string) =>
+    (await query<object>('select status, failure_reason as reason from environment_leases where id = $1', id))[0];
+
+  it('ends a reservation that ran out, or was revoked once its grace is over', async () => {
+    await abandoned();
+    const expired = await leased();
+    const old = await leased({ lifetimeIn: '-1 s' });
+    const revoked = await leased({ expiresIn: '1 h', revokeIn: '-1 s' });
+    const both = await leased({ revokeIn: '-1 s' });
+    const held = await leased({ expiresIn: '1 h' });
+    const inGrace = await leased({ expiresIn: '1 h', revokeIn: '1 m' });
+    expect(await reap()).toBe(4);
+    expect(await lease(expired)).toEqual({ status: 'expired', reason: 'not renewed in time' });
+    expect(await lease(old)).toEqual({ status: 'expired', reason: 'reached the end of its lifetime' });
+    for (const id of [revoked, both]) expect(await lease(id)).toEqual({ status: 'released', reason: 'not needed' });
+    for (const id of [held, inGrace]) expect(await lease(id)).toMatchObject({ status: 'active' });
+  });
+
+  it('ends a further lease of a run alone, and with the run when that is lost', async () => {
+    const [alive, dead] = [await abandoned(), await abandoned()];
+    const ofAlive = await leased({ run: alive });
+    const ofDead = await leased({ run: dead, expiresIn: '1 h' });
+    await expire(dead);
+    expect(await reap()).toBe(2);
+    expect(await lease(ofAlive)).toMatchObject({ status: 'expired' });
+    expect(await user.run(alive.id)).toMatchObject({ status: 'running' });
+    expect(await retriesOf(alive)).toEqual([]);
+    expect(await lease(ofDead)).toMatchObject({ status: 'expired' });
+    expect(await user.run(dead.id)).toMatchObject({ status: 'failed', errorCode: 'process_lost' });
+  });
+
   it('leaves a run alone whose lease has not run out', async () => {
     const [dead, alive] = [await abandoned(), await abandoned()];
     await expire(dead);

@@ -1,5 +1,5 @@
 import { DomainError } from '../errors/domain-error.js';
-import type { EnvironmentHolder } from './environment-usage.js';
+import type { EnvironmentUsage } from './environment-usage.js';
 
 /** Environments of a company are told apart by their names. */
 export class EnvironmentNameTakenError extends DomainError {
@@ -26,14 +26,18 @@ export class EnvironmentInUseError extends DomainError {
   readonly kind = 'conflict';
   readonly code = 'environment_in_use';
 
-  constructor(holders: EnvironmentHolder[], activeLeaseCount: number) {
-    const count = activeLeaseCount === 1 ? 'An active lease holds' : `${activeLeaseCount} active leases hold`;
-    super(`${count} this environment: drain it and wait, or cancel the runs, and then delete it`, {
+  constructor({ activeLeaseCount, heldPlaceCount, leases }: EnvironmentUsage) {
+    const held = [counted(activeLeaseCount, 'active lease'), counted(heldPlaceCount, 'place of an ended lease')];
+    const what = held.filter((one) => one !== null).join(' and ');
+    super(`This environment is held by ${what}: drain it, or revoke the leases, and delete it when nothing is left`, {
       activeLeaseCount,
-      leases: holders,
+      heldPlaceCount,
+      leases,
     });
   }
 }
+
+const counted = (count: number, what: string) => (count === 0 ? null : `${count} × ${what}`);
 
 /** An archived environment is activated before anything else is done with it. */
 export class EnvironmentArchivedError extends DomainError {

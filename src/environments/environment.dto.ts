@@ -4,8 +4,13 @@ import { IfGiven } from '../http/if-given.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
 import { PageQueryDto } from '../http/page-query.dto.js';
 import { ENVIRONMENT_STATUSES, type Environment, type EnvironmentStatus } from './environment.entity.js';
+import { LEASE_POLICIES, type LeasePolicy } from './lease-policy.js';
 
 const MAX_CAPACITY = 100_000;
+const MAX_WARM_SEC = 604_800;
+const MAX_RETAIN_SEC = 2_592_000;
+/** The longest that what is taken away from its holder may still go on, in seconds. */
+export const MAX_GRACE_SEC = 86_400;
 
 abstract class EnvironmentFields {
   /** What it is for. */
@@ -37,6 +42,30 @@ abstract class EnvironmentFields {
   @Min(1)
   @Max(MAX_CAPACITY)
   capacity?: number | null;
+
+  /**
+   * What becomes of a place when its lease ends, where the driver makes any: `ephemeral` takes it down;
+   * `reuse_by_environment` and `reuse_by_execution_workspace` keep it for the next holder that could use it, there or in
+   * the same workspace; `retain_on_failure` keeps that of a failed run to be looked at.
+   */
+  @IfGiven()
+  @IsIn(LEASE_POLICIES)
+  @ApiProperty({ enum: LEASE_POLICIES, required: false })
+  leasePolicy?: LeasePolicy;
+
+  /** How long a finished place waits for its next holder, in seconds; 600 unless given. */
+  @IfGiven()
+  @IsInt()
+  @Min(1)
+  @Max(MAX_WARM_SEC)
+  warmSec?: number;
+
+  /** How long the place of a failed run is kept, in seconds; a day unless given. It holds its capacity that long. */
+  @IfGiven()
+  @IsInt()
+  @Min(1)
+  @Max(MAX_RETAIN_SEC)
+  retainSec?: number;
 
   /** Whatever its owner wants to keep with it. */
   @IfGiven()
@@ -93,6 +122,24 @@ export class ProbeConfigDto extends EnvironmentFields {
   driver: string;
 }
 
+export class DrainEnvironmentDto {
+  /**
+   * How long what runs there may still go on, in seconds; then it is ended. Left out, everything there ends by itself.
+   * @example 300
+   */
+  @IfGiven()
+  @IsInt()
+  @Min(0)
+  @Max(MAX_GRACE_SEC)
+  graceSec?: number;
+
+  /** Why, for the record. */
+  @IsOptional()
+  @IsString()
+  @MaxLength(500)
+  reason?: string | null;
+}
+
 export class EnvironmentQueryDto extends PageQueryDto {
   /** Only those in this state. */
   @IfGiven()
@@ -118,6 +165,10 @@ export class EnvironmentResponse {
   config: Record<string, unknown>;
   envVars: Record<string, string>;
   capacity: number | null;
+  @ApiProperty({ enum: LEASE_POLICIES })
+  leasePolicy: LeasePolicy;
+  warmSec: number;
+  retainSec: number;
   metadata: Record<string, unknown>;
   /** How many leases hold it now. */
   activeLeaseCount: number;
@@ -135,6 +186,9 @@ export class EnvironmentResponse {
       config: environment.config,
       envVars: environment.envVars,
       capacity: environment.capacity ?? null,
+      leasePolicy: environment.leasePolicy,
+      warmSec: environment.warmSec,
+      retainSec: environment.retainSec,
       metadata: environment.metadata,
       activeLeaseCount,
       createdAt: environment.createdAt,
@@ -166,10 +220,31 @@ export class ProbeResponse {
   details: Record<string, unknown>;
 }
 
+export class EnvironmentPlaceResponse {
+  placeId: string;
+  /** `realising`, `in_use`, `warm`, `retained` or `cleaning`. */
+  state: string;
+  /** The only host that can take it down; null for any. */
+  host: string | null;
+  /** Until when it is kept, where it is `warm` or `retained`. */
+  keepUntil: Date | null;
+  /** Since when nobody tries any more to take it down: an operator has to look. */
+  parkedAt: Date | null;
+}
+
 export class EnvironmentHolderResponse {
   leaseId: string;
   heartbeatRunId: string | null;
   holder: string;
+  /** `active`, or how the lease ended that only its place still holds. */
+  status: string;
+  place: EnvironmentPlaceResponse | null;
+}
+
+export class WaitingRequestResponse {
+  requestId: string;
+  holder: string;
+  createdAt: Date;
 }
 
 /** What deleting an environment would touch. */
@@ -178,8 +253,16 @@ export class DeleteBlastRadiusResponse {
   /** Whether it can be deleted now: nothing is held in it. */
   canDelete: boolean;
   activeLeaseCount: number;
-  /** The oldest of these leases, at most 20. */
+  /** Places of ended leases: kept, or not taken down yet. */
+  heldPlaceCount: number;
+  /** The oldest leases that hold it, by themselves or by their place, at most 20. */
   leases: EnvironmentHolderResponse[];
+  /** Runs that wait to start there, and would fail. */
+  waitingRunCount: number;
+  /** Holders outside who wait for a lease there: they would be refused. */
+  waitingRequestCount: number;
+  /** Those that have waited longest, at most 20. */
+  requests: WaitingRequestResponse[];
   /** Runs that say nothing else go there, and would fail. */
   isCompanyDefault: boolean;
   /** Agents whose runs go there, and would fail. */

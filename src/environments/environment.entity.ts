@@ -1,6 +1,7 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import { assignChanges } from '../database/assign-changes.js';
 import { createdAtColumn, idColumn, objectColumn, timeColumn, updatedAtColumn } from '../database/columns.js';
+import type { LeasePolicy } from './lease-policy.js';
 
 export const ENVIRONMENT_STATUSES = ['active', 'draining', 'archived'] as const;
 export type EnvironmentStatus = (typeof ENVIRONMENT_STATUSES)[number];
@@ -18,6 +19,11 @@ const EnvironmentSchema = defineEntity({
     config: objectColumn(),
     envVars: objectColumn<Record<string, string>>(),
     capacity: p.integer().nullable(),
+    leasePolicy: p.text().$type<LeasePolicy>().default('ephemeral'),
+    /** How long a finished place waits for its next holder, in seconds. */
+    warmSec: p.integer().default(600),
+    /** How long the place of a failed run is kept to be looked at, in seconds. */
+    retainSec: p.integer().default(86_400),
     metadata: objectColumn(),
     deletedAt: timeColumn().nullable(),
     createdAt: createdAtColumn(),
@@ -32,6 +38,9 @@ export interface EnvironmentChanges {
   readonly config?: Record<string, unknown>;
   readonly envVars?: Record<string, string>;
   readonly capacity?: number | null;
+  readonly leasePolicy?: LeasePolicy;
+  readonly warmSec?: number;
+  readonly retainSec?: number;
   readonly metadata?: Record<string, unknown>;
 }
 

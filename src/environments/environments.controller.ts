@@ -14,9 +14,10 @@ import { IdPipe } from '../http/id.pipe.js';
 import { Idempotent } from '../http/idempotent.decorator.js';
 import { DriverRegistry } from './drivers/driver-registry.js';
 import { EnvironmentProbesService } from './environment-probes.service.js';
-import { EnvironmentUsages } from './environment-usage.js';
+import { EnvironmentUsages, isHeld } from './environment-usage.js';
 import {
   CreateEnvironmentDto,
+  DrainEnvironmentDto,
   DeleteBlastRadiusResponse,
   EnvironmentCapabilitiesResponse,
   EnvironmentQueryDto,
@@ -114,7 +115,7 @@ export class EnvironmentsController {
   @ApiOkResponse({ type: DeleteBlastRadiusResponse })
   async blastRadius(@Param('id', IdPipe) id: string): Promise<DeleteBlastRadiusResponse> {
     const usage = await this.environments.usage(id);
-    return { environmentId: id, canDelete: usage.activeLeaseCount === 0, ...usage };
+    return { environmentId: id, canDelete: !isHeld(usage), ...usage };
   }
 
   /** Looks whether a run could execute there now. */
@@ -126,14 +127,18 @@ export class EnvironmentsController {
     return this.probes.probe(id);
   }
 
-  /** Takes no new leases from now on; runs that were sent there wait. */
+  /**
+   * Takes no new leases from now on; runs that were sent there wait. What runs there ends by itself, or with `graceSec`
+   * when that is over: runs as `cancelled` with the code `lease_revoked`, not retried. Repeated with a shorter grace, the
+   * shorter one counts. Activating the environment lets new leases in, and gives nothing back that was revoked.
+   */
   @Post('environments/:id/drain')
   @HttpCode(200)
   @ApiOkResponse({ type: EnvironmentResponse })
   @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse({ description: '`environment_archived`' })
-  drain(@Param('id', IdPipe) id: string): Promise<EnvironmentResponse> {
-    return this.changeStatus(id, 'draining');
+  async drain(@Param('id', IdPipe) id: string, @Body() body: DrainEnvironmentDto): Promise<EnvironmentResponse> {
+    return this.respond(await this.environments.drain(id, body));
   }
 
   /** Takes leases again. */

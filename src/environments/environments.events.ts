@@ -31,10 +31,25 @@ export class EnvironmentUpdated extends EnvironmentEvent {
   static override readonly action = 'environment.updated';
 }
 
+/** How a drain ends what is held: why, and how long it may still go on, in seconds. */
+export interface DrainGrace {
+  readonly graceSec: number;
+  readonly reason: string;
+}
+
+/** It takes no new leases. Those that it has end by themselves, or with a grace when that is over. */
 @RegisterEvent
 export class EnvironmentDraining extends EnvironmentEvent {
   static override readonly wireName = 'environment.draining';
   static override readonly action = 'environment.draining';
+
+  constructor(
+    companyId: string,
+    environmentId: string,
+    readonly grace: DrainGrace | null,
+  ) {
+    super(companyId, environmentId, { ...grace });
+  }
 }
 
 @RegisterEvent

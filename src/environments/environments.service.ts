@@ -15,8 +15,8 @@ import {
   EnvironmentNameTakenError,
   LocalEnvironmentExistsError,
 } from './environment-errors.js';
-import { EnvironmentUsages, type EnvironmentUsage } from './environment-usage.js';
-import type { CreateEnvironmentDto, UpdateEnvironmentDto } from './environment.dto.js';
+import { EnvironmentUsages, isHeld, type EnvironmentUsage } from './environment-usage.js';
+import type { CreateEnvironmentDto, DrainEnvironmentDto, UpdateEnvironmentDto } from './environment.dto.js';
 import { Environment, type EnvironmentStatus } from './environment.entity.js';
 import {
   EnvironmentActivated,
@@ -26,6 +26,7 @@ import {
   EnvironmentDraining,
   EnvironmentUpdated,
 } from './environments.events.js';
+import { holdRunsIn, holdsRunsIn } from './held-runs.js';
 import { LocalEnvironments, type LocalEnvironment } from './local-environments.js';
 
 /** Which environments a list shows. */
@@ -127,14 +128,45 @@ export class EnvironmentsService {
   }
 
   /**
+   * Takes no new leases. Without a grace what runs there ends by itself; with one it is ended when that is over, also
+   * where the environment was draining already.
+   * @throws NotFoundError, OperatorOnlyError, EnvironmentArchivedError
+   */
+  async drain(environmentId: string, { graceSec, reason }: DrainEnvironmentDto): Promise<Environment> {
+    if (graceSec === undefined) return this.changeStatus(environmentId, 'draining');
+    for (;;) {
+      const drained = await this.drainWithin(environmentId, graceSec, reason ?? null);
+      if (drained) return drained;
+    }
+  }
+
+  /** @returns null when a run that has just come there was held by somebody else: nothing was changed, try again. */
+  private drainWithin(environmentId: string, graceSec: number, reason: string | null): Promise<Environment | null> {
+    return inTransaction(this.em, async () => {
+      await this.require(environmentId);
+      assertOperator();
+      await holdRunsIn(this.em, environmentId);
+      const environment = await this.lock(environmentId);
+      if (environment.status === 'archived') throw new EnvironmentArchivedError();
+      if (!(await holdsRunsIn(this.em, environmentId))) return null;
+      environment.drain();
+      const why = `The environment "${environment.name}" is being drained${reason ? `: ${reason}` : ''}`;
+      await this.events.record(
+        new EnvironmentDraining(environment.companyId, environmentId, { graceSec, reason: why }),
+      );
+      return environment;
+    });
+  }
+
+  /**
    * Takes it away from its users. The row stays, because the record names it.
    * @throws NotFoundError, OperatorOnlyError, EnvironmentInUseError while anything is held in it.
    */
   async delete(environmentId: string): Promise<void> {
     await inTransaction(this.em, async () => {
       const environment = await this.lock(environmentId);
-      const { activeLeaseCount, leases } = await this.usages.of(environment.companyId, environmentId);
-      if (activeLeaseCount > 0) throw new EnvironmentInUseError(leases, activeLeaseCount);
+      const usage = await this.usages.of(environment.companyId, environmentId);
+      if (isHeld(usage)) throw new EnvironmentInUseError(usage);
       environment.delete(new Date());
       await this.events.record(
         new EnvironmentDeleted(environment.companyId, environmentId, { name: environment.name }),
@@ -155,7 +187,7 @@ export class EnvironmentsService {
       case 'draining':
         if (environment.status === 'archived') throw new EnvironmentArchivedError();
         environment.drain();
-        return this.events.record(new EnvironmentDraining(companyId, id));
+        return this.events.record(new EnvironmentDraining(companyId, id, null));
       case 'active':
         environment.activate();
         return this.events.record(new EnvironmentActivated(companyId, id));

@@ -40,7 +40,8 @@ export class ExecuteRun {
     const signal = this.running.signalOf(run);
     const { id: leaseId, fencingToken } = run.lease;
     const log = this.logs.open({ runId: run.id, leaseId, fencingToken }, signal);
-    const limits = this.adapters.limitsOf(run.adapterType, run.adapterConfig);
+    const { leaseMaxLifetimeSec } = this.config;
+    const limits = { ...this.adapters.limitsOf(run.adapterType, run.adapterConfig), leaseMaxLifetimeSec };
     const runner = runnerName(this.identity.id, this.identity.host);
     const outcome = stoppedOutcome(await this.outcomeOf(slot, run, log, signal), signal, limits, runner);
     await this.closeLog(run, log);
@@ -152,12 +153,13 @@ function fromAdapter({ outcome, retryNotBefore = null, ...result }: AdapterResul
 function stoppedOutcome(
   outcome: RunOutcome,
   signal: AbortSignal,
-  limits: ExecutionLimits | null,
+  limits: Partial<ExecutionLimits> & { leaseMaxLifetimeSec: number },
   runner: string,
 ): RunOutcome {
   if (!signal.aborted) return outcome;
   switch (signal.reason as StopReason) {
     case 'cancelled':
+      // The wish is in the database: whoever records the end writes what it says.
       return { ...outcome, status: 'cancelled', error: 'Cancelled', errorCode: 'cancelled' };
     case 'runner_shutdown': {
       if (outcome.status === 'succeeded') return outcome;
@@ -165,12 +167,16 @@ function stoppedOutcome(
       return { ...outcome, status: 'failed', error, errorCode: 'runner_shutdown' };
     }
     case 'timed_out': {
-      const error = `Timed out after ${limits?.timeoutSec} seconds`;
+      const error = `Timed out after ${limits.timeoutSec} seconds`;
       return { ...outcome, status: 'timed_out', error, errorCode: 'timeout' };
     }
     case 'idle_timed_out': {
-      const error = `Wrote nothing for ${limits?.idleTimeoutSec} seconds`;
+      const error = `Wrote nothing for ${limits.idleTimeoutSec} seconds`;
       return { ...outcome, status: 'timed_out', error, errorCode: 'idle_timeout' };
+    }
+    case 'lease_lifetime': {
+      const error = `Its lease reached the ${limits.leaseMaxLifetimeSec} seconds past which none is renewed`;
+      return { ...outcome, status: 'timed_out', error, errorCode: 'lease_lifetime' };
     }
     case 'lease_lost':
       return { ...outcome, status: 'failed', error: 'The lease was lost', errorCode: 'process_lost' };

@@ -133,19 +133,22 @@ export class Runner implements BeforeApplicationShutdown {
 
   /**
    * Cancel wishes and time limits live in the database, and its clock decides. A run that somebody else has ended is
-   * stopped now: its lease would be missed only at its next renewal.
+   * stopped now: its lease would be missed only at its next renewal. One whose lease comes to the end of its lifetime is
+   * stopped while that lease can still be counted on for its end.
    */
   private async stopWhatHasTo(): Promise<void> {
     const ids = this.running.all().map(({ id }) => id);
     if (ids.length === 0) return;
     const rows = await this.em.execute<{ id: string; reason: StopReason }[]>(
       `select * from (
-         select id, case when status <> 'running' then 'lease_lost'
-           when cancel_requested_at is not null then 'cancelled'
-           when deadline_at <= clock_timestamp() then 'timed_out'
-           when greatest(started_at, last_output_at) + make_interval(secs => idle_timeout_sec) <= clock_timestamp()
-             then 'idle_timed_out' end as reason
-         from heartbeat_runs where id = any(?::uuid[])) r
+         select r.id, case when r.status <> 'running' then 'lease_lost'
+           when r.cancel_at <= clock_timestamp() then 'cancelled'
+           when r.deadline_at <= clock_timestamp() then 'timed_out'
+           when greatest(r.started_at, r.last_output_at) + make_interval(secs => r.idle_timeout_sec) <= clock_timestamp()
+             then 'idle_timed_out'
+           when l.lifetime_ends_at - make_interval(secs => l.ttl_sec) <= clock_timestamp() then 'lease_lifetime' end
+             as reason
+         from heartbeat_runs r join environment_leases l on l.id = r.lease_id where r.id = any(?::uuid[])) r
        where reason is not null`,
       [`{${ids.join(',')}}`],
     );

@@ -2,7 +2,8 @@ import { Injectable } from '@nestjs/common';
 import type { ClaimedRun } from '../runs/claimed-run.js';
 
 /** Why a run's execution is stopped before it ended by itself. */
-export type StopReason = 'cancelled' | 'timed_out' | 'idle_timed_out' | 'lease_lost' | 'runner_shutdown';
+export type StopReason =
+  'cancelled' | 'timed_out' | 'idle_timed_out' | 'lease_lifetime' | 'lease_lost' | 'runner_shutdown';
 
 interface Running {
   readonly run: ClaimedRun;

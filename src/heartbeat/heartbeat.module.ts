@@ -21,7 +21,6 @@ import { CancelService } from './ending/cancel.service.js';
 import { CancelWishes } from './ending/cancel-wishes.js';
 import { ChosenEnvironments } from './claiming/chosen-environments.js';
 import { ClaimRuns } from './claiming/claim-runs.js';
-import { CleanUp } from './execution/clean-up.js';
 import { DispatchTriggers } from './execution/dispatch-triggers.js';
 import { EndRuns } from './ending/end-runs.js';
 import { EnvironmentLeaseInterceptor } from './execution/environment-lease.interceptor.js';
@@ -35,10 +34,11 @@ import { RunLogReader } from './logs/run-log-reader.js';
 import { RunLogStore } from './logs/run-log-store.js';
 import { RunLogs } from './logs/run-logs.js';
 import { Placement } from './claiming/placement.js';
-import { PlacementsService } from './claiming/placements.service.js';
+import { PlacementsService } from './waiting/placements.service.js';
 import { ProvisionService } from './claiming/provision.service.js';
 import { QueueRun } from './wakes/queue-run.js';
 import { ReadBack } from './claiming/read-back.js';
+import { RealisePlace } from './execution/realise-place.js';
 import { ReapLeases } from './ending/reap-leases.js';
 import { Reaper } from './ending/reaper.js';
 import { ReleaseController } from './http/release.controller.js';
@@ -56,6 +56,12 @@ import { RunnersService } from './runs/runners.service.js';
 import { RunsController } from './http/runs.controller.js';
 import { RunsService } from './runs/runs.service.js';
 import { Successors } from './ending/successors.js';
+import { Blockers } from './waiting/blockers.js';
+import { QueueService } from './waiting/queue.service.js';
+import { WaitDeadlines } from './waiting/wait-deadlines.js';
+import { WaitingReasons } from './waiting/waiting-reasons.js';
+import { Waits } from './waiting/waits.js';
+import { QueueController } from './http/queue.controller.js';
 import { WakeController } from './http/wake.controller.js';
 import { WakePayloads } from './wakes/wake-payloads.js';
 import { WakeService } from './wakes/wake.service.js';
@@ -68,7 +74,7 @@ const EXECUTE = [
   ExecuteRun,
   InvocationRecorder,
   WakePayloads,
-  CleanUp,
+  RealisePlace,
   AdapterRegistry,
   ProcessAdapter,
   HttpAdapter,
@@ -88,11 +94,13 @@ const END = [
 ];
 const FOLLOW_UP = [Successors, Retries, CommentPolicy, AgentHealth];
 const RUNNER = [Runner, RunnerIdentity, RunnerRegistry, RunningRuns, Renewer, DispatchTriggers, RunTokenResolver];
+const WAIT = [Waits, WaitingReasons, WaitDeadlines, Blockers, QueueService];
 const READ = [RunsService, RunnersService, PlacementsService, RunLogs, RunLogStore, RunLogReader];
 
 @Module({
   imports: [RestoreModule, CompaniesModule, AgentsModule, IssuesModule, EnvironmentsModule, LeasesModule],
   controllers: [
+    QueueController,
     HeartbeatExecutor,
     WakeController,
     RunsController,
@@ -100,6 +108,6 @@ const READ = [RunsService, RunnersService, PlacementsService, RunLogs, RunLogSto
     ReleaseController,
     RevokeController,
   ],
-  providers: [...WAKE, ...PROVISION, ...EXECUTE, ...END, ...FOLLOW_UP, ...RUNNER, ...READ],
+  providers: [...WAKE, ...PROVISION, ...EXECUTE, ...END, ...FOLLOW_UP, ...RUNNER, ...WAIT, ...READ],
 })
 export class HeartbeatModule {}

@@ -210,7 +210,7 @@ describe('where a run goes', () => {
         waitingReason: { code: 'environment_draining', scope: { type: 'environment', id: environmentId } },
       });
       await user.api.post(`/environments/${environmentId}/activate`);
-      expect((await placement(id)).waitingReason!.code).toBe('no_free_slot');
+      expect((await placement(id)).waitingReason!.code).toBe('no_runner');
       held.succeed(id);
       expect((await dispatch()).run!.id).toBe(id);
       expect((await placement(id)).waitingReason).toBeNull();
@@ -246,7 +246,10 @@ describe('where a run goes', () => {
       await user.reached(first.id, ['running']);
       expect((await dispatch()).run).toBeNull();
       expect(await placement(second.id)).toMatchObject({
-        waitingReason: { code: 'agent_at_capacity', message: 'The agent is at its cap: 1 of 1 runs are running' },
+        waitingReason: {
+          code: 'agent_at_capacity',
+          message: `The agent is at its cap: 1 of 1, held by run ${first.id}`,
+        },
       });
       held.succeed(first.id);
       await done;
@@ -276,7 +279,7 @@ describe('where a run goes', () => {
       expect(await placement(second.id)).toMatchObject({
         waitingReason: {
           code: 'workspace_occupied',
-          message: `Run ${first.id} is in the exclusive workspace`,
+          message: `The exclusive workspace "w" is in use: 1 of 1, held by run ${first.id}`,
           scope: { type: 'workspace', id: executionWorkspaceId },
         },
       });

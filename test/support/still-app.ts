@@ -10,6 +10,7 @@ import { ReapLeases } from '../../src/heartbeat/ending/reap-leases.js';
 import { Reaper } from '../../src/heartbeat/ending/reaper.js';
 import { failedOutcome, type RunOutcome } from '../../src/heartbeat/runs/run-outcome.js';
 import { TerminalTransitions } from '../../src/heartbeat/ending/terminal-transitions.js';
+import { Waits } from '../../src/heartbeat/waiting/waits.js';
 import { Timers } from '../../src/heartbeat/wakes/timers.js';
 import { startTestApp, type TestApp, type TestAppOptions } from './test-app.js';
 
@@ -31,7 +32,9 @@ export const outcome = {
 /** An application in which nothing happens by itself: it only serves the API, and recovers and times nothing. */
 export async function startStillApp(options: TestAppOptions = {}): Promise<TestApp> {
   const app = await startTestApp({ ...options, config: { roles: new Set(['api']), ...options.config } });
-  await Promise.all([app.get(Reaper).beforeApplicationShutdown(), app.get(Timers).beforeApplicationShutdown()]);
+  await Promise.all(
+    [Reaper, Timers, Waits].map((loop) => app.get<Reaper | Timers | Waits>(loop).beforeApplicationShutdown()),
+  );
   return app;
 }
 

@@ -69,7 +69,6 @@ export function claimedRun(
     issueId: run.issue_id,
     lease,
     waitedSec: (lease.acquiredAt.getTime() - Date.parse(run.due_at)) / 1000,
-    waitedSec: (lease.acquiredAt.getTime() - Date.parse(run.due_at)) / 1000,
     token,
     contextSnapshot,
     adapterType: run.adapter_type,

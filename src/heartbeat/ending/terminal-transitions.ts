@@ -98,7 +98,7 @@ export class TerminalTransitions {
     const rows = await this.em.execute<EndedRow[]>(
       `with ended as (
          update heartbeat_runs r
-         set status = x.status, error = x.message, error_code = x.code, waiting_reason = null,
+         set status = x.status, error = x.message, error_code = x.code,
            finished_at = clock_timestamp(), updated_at = now()
          from jsonb_to_recordset(?::jsonb) as x("runId" uuid, status text, code text, message text)
          where r.id = x."runId" and r.status in ('queued', 'scheduled_retry')

@@ -140,7 +140,7 @@ export class RunRowResponse {
       scheduledRetryAttempt: run.scheduledRetryAttempt,
       scheduledRetryReason: run.scheduledRetryReason ?? null,
       issueCommentStatus: run.issueCommentStatus ?? null,
-      waitingReason: run.waitingReason ?? null,
+      waitingReason: run.startedAt ? null : (run.waitingReason ?? null),
       runnerId: run.runnerId ?? null,
       createdAt: run.createdAt,
       updatedAt: run.updatedAt,

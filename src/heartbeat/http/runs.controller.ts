@@ -7,7 +7,7 @@ import { LeaseResponse } from '../../leases/lease.dto.js';
 import { LeasesService } from '../../leases/leases.service.js';
 import { CancelService } from '../ending/cancel.service.js';
 import { RunLogReader } from '../logs/run-log-reader.js';
-import { PlacementsService } from '../claiming/placements.service.js';
+import { PlacementsService } from '../waiting/placements.service.js';
 import { PlacementResponse, RunIssueResponse } from './placement.dto.js';
 import { RunEventQueryDto, RunEventResponse } from './run-event.dto.js';
 import { RunLogQueryDto, RunLogResponse } from './run-log.dto.js';

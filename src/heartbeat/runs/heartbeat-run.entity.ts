@@ -27,6 +27,8 @@ export type CancelCode = 'cancelled' | 'lease_revoked';
 export interface WaitingReason {
   code: string;
   message: string;
+  /** Since when this has been the reason. */
+  since?: string;
   scope: { type: 'company' | 'agent' | 'issue' | 'environment' | 'workspace'; id: string } | null;
 }
 

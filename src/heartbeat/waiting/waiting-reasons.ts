@@ -1,0 +1,64 @@
+import { Injectable } from '@nestjs/common';
+import { EntityManager } from '@mikro-orm/postgresql';
+import type { WaitingReason } from '../runs/heartbeat-run.entity.js';
+import { blocked, REASONS, type BlockedRow } from './blocked.js';
+
+/** Where a look through all waiting runs has got to. */
+export interface LookedThrough {
+  readonly agentId: string;
+  readonly dueAt: string;
+}
+
+const PAGE = 500;
+const START: LookedThrough = { agentId: '00000000-0000-0000-0000-000000000000', dueAt: '-infinity' };
+
+/** Keeps with each waiting run what it waits for, changed when that changes. */
+@Injectable()
+export class WaitingReasons {
+  constructor(private readonly em: EntityManager) {}
+
+  /**
+   * Looks at the next page of waiting runs.
+   * @returns where to go on; null at the end.
+   */
+  async refresh(from: LookedThrough | null): Promise<LookedThrough | null> {
+    const { agentId, dueAt } = from ?? START;
+    const rows = await this.em.execute<BlockedRow[]>(
+      `${blocked(`(q.agent_id, q.due_at) > (?::uuid, ?::timestamptz)`)} order by q.agent_id, q.due_at limit ?`,
+      [agentId, dueAt, PAGE],
+    );
+    await this.store(rows.filter(hasChanged));
+    const last = rows.length === PAGE ? rows[PAGE - 1] : null;
+    return last && { agentId: last.agent_id, dueAt: last.due_at };
+  }
+
+  /** What these runs wait for now, by id; those that do not wait are missing. */
+  async of(runIds: string[]): Promise<Map<string, BlockedRow>> {
+    if (runIds.length === 0) return new Map();
+    const rows = await this.em.execute<BlockedRow[]>(blocked('q.id = any(?::uuid[])'), [`{${runIds.join(',')}}`]);
+    return new Map(rows.map((row) => [row.id, row]));
+  }
+
+  /** A run that has started meanwhile, or that somebody is changing, keeps what it has. */
+  private async store(rows: BlockedRow[]): Promise<void> {
+    if (rows.length === 0) return;
+    await this.em.execute(
+      `update heartbeat_runs r
+       set waiting_reason = x.reason || jsonb_build_object('since', to_jsonb(clock_timestamp()))
+       from jsonb_to_recordset(?::jsonb) as x(id uuid, reason jsonb)
+       where r.id in (select h.id from heartbeat_runs h where h.id = x.id and h.status in ('queued', 'scheduled_retry')
+         for no key update skip locked)`,
+      [JSON.stringify(rows.map((row) => ({ id: row.id, reason: reasonOf(row) })))],
+    );
+  }
+}
+
+/** The sentence for a person, and what it is about. */
+export function reasonOf({ code, due_at: dueAt, ...row }: BlockedRow): WaitingReason {
+  const { scope_type: type, scope_id: id, scope_name: name } = row;
+  return { code, message: REASONS[code](name ?? dueAt), scope: type && id ? { type, id } : null };
+}
+
+/** A claim that failed has left its own words with the run. */
+const hasChanged = (row: BlockedRow) =>
+  row.code !== 'claim_failed' && (row.code !== row.stored_code || row.scope_id !== row.stored_scope_id);

@@ -1,6 +1,11 @@
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { jest } from '@jest/globals';
+import { drain } from '../../src/bootstrap.js';
 import { Runner } from '../../src/heartbeat/execution/runner.js';
+import { RunnerIdentity } from '../../src/heartbeat/runs/runner-identity.js';
 import { isGroupRunning } from '../contracts/process-groups.js';
+import { ApiClient } from '../support/api-client.js';
 import { eventually } from '../support/eventually.js';
 import { holdTransaction } from '../support/held-transaction.js';
 import { DatabaseProxy } from '../support/database-proxy.js';
@@ -22,7 +27,11 @@ describe('an application that is closed', () => {
     user = new Scenario(api.url);
   });
   beforeEach(async () => void (companyId = await user.company()));
-  afterEach(() => Promise.all(runners.splice(0).map((runner) => runner.close())));
+  afterEach(async () => {
+    await Promise.all(runners.splice(0).map((runner) => runner.close()));
+    // What a test leaves waiting is nothing to the next.
+    await database.query(`update heartbeat_runs set status = 'cancelled', finished_at = now() where status = 'queued'`);
+  });
   afterAll(async () => {
     await api.close();
     await database.close();
@@ -62,6 +71,82 @@ describe('an application that is closed', () => {
     expect(retry).toMatchObject({ status: 'queued' });
     return retry;
   }
+
+  describe('and was asked to stop before', () => {
+    const NEVER = new AbortController().signal;
+
+    it('lets runs end by themselves, holding their leases, and claims nothing meanwhile', async () => {
+      const runner = await startRunner({ drainSec: 60, leaseTtlSec: 2 });
+      const health = new ApiClient(runner.url);
+      const finish = path.join(runner.config.home, 'finish');
+      const { run } = await started(await user.agent(companyId, `until [ -e '${finish}' ]; do sleep 0.05; done`));
+      expect(await health.get('/health/ready')).toMatchObject({ status: 200, body: { status: 'ok' } });
+
+      const drained = drain(runner.app, NEVER);
+      expect(await health.get('/health/ready')).toMatchObject({
+        status: 503,
+        body: { status: 'draining', code: 'draining', database: 'reachable' },
+      });
+      expect(await health.get('/health')).toMatchObject({ status: 200, body: { status: 'ok' } });
+      const next = await user.wake(await user.agent(companyId, 'true'));
+      const [{ expiresAt }] = await user.leases(run.id);
+      await eventually(
+        () => user.leases(run.id),
+        ([lease]) => lease.expiresAt > expiresAt,
+      );
+      await writeFile(finish, '');
+      await drained;
+      expect(await user.run(run.id)).toMatchObject({ status: 'succeeded' });
+      expect(await user.run(next.id)).toMatchObject({ status: 'queued' });
+      await startRunner();
+      expect(await user.ended(next.id)).toMatchObject({ status: 'succeeded' });
+    });
+
+    it('can be told to cancel a run that it waits for', async () => {
+      const runner = await startRunner({ drainSec: 60 });
+      const { run } = await started(await user.agent(companyId, 'sleep 61'));
+      const drained = drain(runner.app, NEVER);
+      await user.api.post(`/heartbeat-runs/${run.id}/cancel`);
+      await drained;
+      expect(await user.run(run.id)).toMatchObject({ status: 'cancelled' });
+    });
+
+    it('waits no longer than it may, or than somebody wants; what it ends then goes on elsewhere at once', async () => {
+      const runner = await startRunner({ drainSec: 1 });
+      const tally = await Tally.create();
+      const agentId = await user.agent(companyId, `${tally.add}; ${tally.isFirst} || exit 0; sleep 61`);
+      const { run } = await started(agentId);
+      const other = await startRunner();
+      const since = performance.now();
+      await drain(runner.app, NEVER);
+      expect(performance.now() - since).toBeGreaterThanOrEqual(990);
+      expect(await user.run(run.id)).toMatchObject({ status: 'running' });
+      await runner.close();
+      const { id, host } = runner.get(RunnerIdentity);
+      expect(await user.run(run.id)).toMatchObject({
+        status: 'failed',
+        errorCode: 'runner_shutdown',
+        error: `The runner ${id} on ${host} was shut down before the run had ended`,
+      });
+      const retry = await user.ended((await retryOf(run.id)).id);
+      expect(retry).toMatchObject({ status: 'succeeded', runnerId: other.get(RunnerIdentity).id });
+      const [{ gap }] = await database.query<{ gap: number }>(
+        `select extract(epoch from b.started_at - a.finished_at)::float8 as gap from heartbeat_runs a
+         join heartbeat_runs b on b.retry_of_run_id = a.id where a.id = $1`,
+        [run.id],
+      );
+      expect(gap).toBeLessThan(1);
+      await tally.remove();
+
+      await started(await user.agent(companyId, 'sleep 61'));
+      const enough = new AbortController();
+      const askedAt = performance.now();
+      const drained = drain(other.app, enough.signal);
+      enough.abort();
+      await drained;
+      expect(performance.now() - askedAt).toBeLessThan(other.config.drainSec * 500);
+    });
+  });
 
   it('ends what it runs, process tree included, and leaves it to be run again', async () => {
     const runner = await startRunner();

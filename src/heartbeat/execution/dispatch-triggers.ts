@@ -4,6 +4,7 @@ import { CompanyUpdated } from '../../companies/companies.events.js';
 import { DatabaseNotifications } from '../../database/notifications.js';
 import { EnvironmentActivated, EnvironmentUpdated } from '../../environments/environments.events.js';
 import { AfterCommit } from '../../events/listeners.js';
+import { PlaceForgotten, PlaceGone } from '../../leases/places/places.events.js';
 import {
   HeartbeatCancelled,
   HeartbeatCancelRequested,
@@ -32,6 +33,9 @@ export class DispatchTriggers {
   @AfterCommit(HeartbeatFailed)
   @AfterCommit(HeartbeatTimedOut)
   @AfterCommit(HeartbeatCancelled)
+  // So does what its end left behind, under its environment's capacity.
+  @AfterCommit(PlaceGone)
+  @AfterCommit(PlaceForgotten)
   // So may what an operator changes.
   @AfterCommit(AgentResumed)
   @AfterCommit(AgentUpdated)

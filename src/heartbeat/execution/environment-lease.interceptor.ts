@@ -2,7 +2,6 @@ import { Injectable, Logger, type CallHandler, type ExecutionContext, type NestI
 import { from, lastValueFrom, type Observable } from 'rxjs';
 import { LeaseLostError } from '../../leases/lease-errors.js';
 import { Metrics } from '../../metrics/metrics.js';
-import { CleanUp } from './clean-up.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
 import type { ExecutionSlot } from './execution-slot.js';
 import { FinaliseService } from './finalise.service.js';
@@ -19,7 +18,6 @@ export class EnvironmentLeaseInterceptor implements NestInterceptor {
     private readonly provision: ProvisionService,
     private readonly finalise: FinaliseService,
     private readonly running: RunningRuns,
-    private readonly cleanUp: CleanUp,
     private readonly metrics: Metrics,
   ) {}
 
@@ -39,7 +37,6 @@ export class EnvironmentLeaseInterceptor implements NestInterceptor {
       await this.end(run, await this.outcomeOf(run, next));
     } finally {
       this.running.remove(run);
-      await this.cleanUp.takeDown(slot);
     }
   }
 

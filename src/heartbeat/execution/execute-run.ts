@@ -15,6 +15,7 @@ import type { RunLogWriter } from '../logs/run-log-writer.js';
 import { RunLogs } from '../logs/run-logs.js';
 import { failedOutcome, type RunOutcome } from '../runs/run-outcome.js';
 import { RunnerIdentity, runnerName } from '../runs/runner-identity.js';
+import { RealisePlace } from './realise-place.js';
 import { RunningRuns, type StopReason } from './running-runs.js';
 import { WakePayloads } from '../wakes/wake-payloads.js';
 
@@ -25,6 +26,7 @@ export class ExecuteRun {
 
   constructor(
     private readonly drivers: DriverRegistry,
+    private readonly places: RealisePlace,
     private readonly adapters: AdapterRegistry,
     private readonly logs: RunLogs,
     private readonly running: RunningRuns,
@@ -43,28 +45,21 @@ export class ExecuteRun {
     const { leaseMaxLifetimeSec } = this.config;
     const limits = { ...this.adapters.limitsOf(run.adapterType, run.adapterConfig), leaseMaxLifetimeSec };
     const runner = runnerName(this.identity.id, this.identity.host);
-    const outcome = stoppedOutcome(await this.outcomeOf(slot, run, log, signal), signal, limits, runner);
+    const outcome = stoppedOutcome(await this.outcomeOf(run, log, signal), signal, limits, runner);
     await this.closeLog(run, log);
     return { ...outcome, stdoutExcerpt: log.stdoutExcerpt, stderrExcerpt: log.stderrExcerpt };
   }
 
-  private async outcomeOf(
-    slot: ExecutionSlot,
-    run: ClaimedRun,
-    log: RunLogWriter,
-    signal: AbortSignal,
-  ): Promise<RunOutcome> {
+  private async outcomeOf(run: ClaimedRun, log: RunLogWriter, signal: AbortSignal): Promise<RunOutcome> {
     const driver = this.drivers.get(run.environment.driver);
+    let place: RealisedPlace;
     try {
-      const { config } = run.environment;
-      const workspaceCwd = run.workspace?.cwd ?? null;
-      const request = { leaseId: run.lease.id, companyId: run.companyId, config, workspaceCwd };
-      slot.place = await driver.realise(request, signal);
+      place = await this.places.realise(run, driver);
     } catch (error) {
       return failedOutcome(error instanceof DomainError ? error.code : 'driver_failed', messageOf(error));
     }
     try {
-      const result = await this.invoke(run, driver, slot.place, log, signal);
+      const result = await this.invoke(run, driver, place, log, signal);
       return fromAdapter(result);
     } catch (error) {
       return failedOutcome(error instanceof DriverFailedError ? error.code : 'adapter_failed', messageOf(error));
@@ -95,6 +90,7 @@ export class ExecuteRun {
         driver
           .execute(place, {
             ...command,
+            lease: { id: run.lease.id, deadline: running.deadlineOf(run) },
             // Read when the command is to be ended, because its grace never reaches past the lease.
             get graceMs() {
               return Math.min(command.graceMs, running.msLeft(run));

@@ -1,9 +1,6 @@
-import type { RealisedPlace } from '../../environments/drivers/environment-driver.port.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
 
 /** What one dispatch of `heartbeat.execute` is about: a free slot, and the run that the interceptor put into it. */
 export class ExecutionSlot {
   run: ClaimedRun | null = null;
-  /** What the driver made ready and the interceptor has to have taken down. */
-  place: RealisedPlace | null = null;
 }

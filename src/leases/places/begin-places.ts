@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { DomainEvents } from '../../events/domain-events.js';
 import { placeFacts, PLACE_COLUMNS, type PlaceRow } from './place-row.js';
-import { PlaceCleaning, PlaceReady, PlaceRealising, PlaceTakenOver } from './places.events.js';
+import { PlaceCleaning, PlaceRealising, PlaceTakenOver } from './places.events.js';
 
 /** A place that a new lease needs to have made. */
 export interface NewPlace {
@@ -93,10 +93,11 @@ export class BeginPlaces {
        freed as (
          update environment_leases l set held_until = greatest(clock_timestamp(), l.released_at), updated_at = now()
          from wanted where l.id = wanted.from_lease_id)
-       update environment_places p set state = 'in_use', lease_id = wanted."leaseId", keep_until = null, updated_at = now()
+       update environment_places p set state = 'in_use', lease_id = wanted."leaseId", keep_until = null, updated_at = now(),
+         realise_deadline_at = clock_timestamp() + make_interval(secs => ?)
        from wanted where p.id = wanted.id and p.state in ('warm', 'retained')
        returning ${PLACE_COLUMNS}, wanted.from_lease_id`,
-      [JSON.stringify(takeOvers)],
+      [JSON.stringify(takeOvers), MAX_REALISE_SEC],
     );
     if (rows.length !== takeOvers.length) throw new Error('A place that was held for taking over had changed');
     await this.events.record(
@@ -114,23 +115,5 @@ export class BeginPlaces {
       [`{${placeIds.join(',')}}`],
     );
     await this.events.record(rows.map((row) => new PlaceCleaning(placeFacts(row, { reason: 'room_needed' }))));
-  }
-
-  /**
-   * The driver has made a place: its lease can use it.
-   * @returns false when the lease is not held any more; what was made is then to be taken down by whoever made it.
-   */
-  async ready(placeId: string, lease: { id: string; fencingToken: number }, name: string | null): Promise<boolean> {
-    const rows = await this.em.execute<PlaceRow[]>(
-      `with held as (
-         update environment_leases l set provider_lease_id = ?, updated_at = now()
-         where l.id = ? and l.fencing_token = ? and l.status = 'active' and l.expires_at > clock_timestamp() returning l.id)
-       update environment_places p set state = 'in_use', provider_lease_id = ?, updated_at = now()
-       from held where p.id = ? and p.lease_id = held.id and p.state = 'realising'
-       returning ${PLACE_COLUMNS}`,
-      [name, lease.id, lease.fencingToken, name, placeId],
-    );
-    await this.events.record(rows.map((row) => new PlaceReady(placeFacts(row))));
-    return rows.length === 1;
   }
 }

@@ -1,6 +1,8 @@
 import { Module } from '@nestjs/common';
 import { CompaniesModule } from '../companies/companies.module.js';
 import { DriverRegistry } from './drivers/driver-registry.js';
+import { Predecessors } from './drivers/guard/predecessors.js';
+import { ProcessGuard } from './drivers/guard/process-guard.js';
 import { LocalDriver } from './drivers/local-driver.js';
 import { EnvironmentProbesService } from './environment-probes.service.js';
 import { EnvironmentUsages } from './environment-usage.js';
@@ -17,6 +19,8 @@ import { ThisHost } from './this-host.js';
   providers: [
     DriverRegistry,
     LocalDriver,
+    ProcessGuard,
+    Predecessors,
     EnvironmentsService,
     EnvironmentProbesService,
     EnvironmentUsages,
@@ -24,6 +28,6 @@ import { ThisHost } from './this-host.js';
     LocalEnvironments,
     ThisHost,
   ],
-  exports: [DriverRegistry, EnvironmentsService, ThisHost],
+  exports: [DriverRegistry, ProcessGuard, EnvironmentsService, ThisHost],
 })
 export class EnvironmentsModule {}

@@ -1,10 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { BerthConfig } from '../../src/config/config.js';
-import { LocalDriver } from '../../src/environments/drivers/local-driver.js';
 import { InvalidInputError } from '../../src/errors/domain-error.js';
 import type { Adapter, AdapterContext } from '../../src/heartbeat/adapters/adapter.port.js';
+import { anyLease, localDriver } from '../support/local-driver.js';
 
 type Config = Record<string, unknown>;
 
@@ -23,7 +22,7 @@ export interface AdapterUnderTest {
 export function adapterContext(config: Config, changes: Partial<AdapterContext> = {}) {
   const logged: string[] = [];
   const invoked: Config[] = [];
-  const driver = new LocalDriver({ home: scratch } as BerthConfig);
+  const driver = localDriver(scratch);
   const log = (_stream: string, chunk: Buffer | string) => void logged.push(chunk.toString());
   const context: AdapterContext = {
     runId: 'run-1',
@@ -35,7 +34,7 @@ export function adapterContext(config: Config, changes: Partial<AdapterContext> 
     signal: new AbortController().signal,
     stdoutEnd: () => logged.join('') || null,
     invoked: (details) => void invoked.push(details),
-    execute: (command) => driver.execute({ providerLeaseId: null, cwd: scratch }, { ...command, onOutput: log }),
+    execute: (command) => driver.execute({ providerLeaseId: null, cwd: scratch }, { ...command, lease: anyLease(), onOutput: log }),
     log,
     ...changes,
   };

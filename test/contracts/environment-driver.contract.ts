@@ -10,6 +10,7 @@ import type {
   SpawnedProcess,
 } from '../../src/environments/drivers/environment-driver.port.js';
 import { InvalidInputError } from '../../src/errors/domain-error.js';
+import { anyLease } from '../support/local-driver.js';
 import { isGroupRunning } from './process-groups.js';
 
 /** What a driver brings to the suite: itself, a config that works, and one that names a field wrongly. */
@@ -309,6 +310,7 @@ export function environmentDriverContract(name: string, make: () => Promise<Driv
     async function run(command: Pick<Command, 'program' | 'args'> & Partial<Command>, at = place): Promise<Ran> {
       const output = { stdout: '', stderr: '' };
       const result = await tested.driver.execute(at, {
+        lease: anyLease(),
         env: { PATH: process.env.PATH ?? '' },
         cwd: null,
         graceMs: 5000,

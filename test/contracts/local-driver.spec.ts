@@ -1,13 +1,13 @@
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { BerthConfig } from '../../src/config/config.js';
 import { PlaceUnavailableError } from '../../src/environments/drivers/driver-errors.js';
 import { LocalDriver } from '../../src/environments/drivers/local-driver.js';
+import { localDriver } from '../support/local-driver.js';
 import { environmentDriverContract } from './environment-driver.contract.js';
 
 const home = await mkdtemp(join(tmpdir(), 'berth-local-'));
-const driver = new LocalDriver({ home } as BerthConfig);
+const driver = localDriver(home);
 afterAll(() => rm(home, { recursive: true, force: true }));
 
 environmentDriverContract(LocalDriver.name, async () => ({

@@ -47,6 +47,8 @@ export interface RealisedPlace {
 
 /** A program to run in a place. No shell reads it. */
 export interface Command {
+  /** What it runs under, and when that runs out unless it is renewed, in milliseconds of the boot clock. */
+  readonly lease: { readonly id: string; readonly deadline: number };
   readonly program: string;
   readonly args: readonly string[];
   /** The whole environment of the child: nothing else is inherited. */

@@ -14,6 +14,7 @@ import type {
   RealisedPlace,
   RealiseRequest,
 } from './environment-driver.port.js';
+import { ProcessGuard } from './guard/process-guard.js';
 import { runCommand } from './run-command.js';
 
 /** The machine that the runner itself is on. It leaves nothing behind: a directory is given, or the company's own. */
@@ -36,7 +37,10 @@ export class LocalDriver implements EnvironmentDriver {
     },
   };
 
-  constructor(private readonly config: BerthConfig) {}
+  constructor(
+    private readonly config: BerthConfig,
+    private readonly guard: ProcessGuard,
+  ) {}
 
   validateConfig(config: unknown): Record<string, unknown> {
     if (typeof config !== 'object' || config === null || Array.isArray(config)) {
@@ -85,7 +89,7 @@ export class LocalDriver implements EnvironmentDriver {
   }
 
   execute(place: RealisedPlace, command: Command): Promise<CommandResult> {
-    return runCommand(place.cwd, command);
+    return runCommand(place.cwd, command, this.guard);
   }
 
   async teardown(): Promise<'absent'> {

@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { hasEnded, parseStat } from './guard/process-table.js';
 
 /** How long killed processes may take to be gone: they can sit in an uninterruptible call. */
 const AFTER_KILL_MS = 5_000;
@@ -64,9 +65,8 @@ async function hasRunningMember(groupId: number): Promise<boolean> {
   for (const name of names) {
     if (!/^\d+$/.test(name)) continue;
     const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '');
-    // "pid (program) state ppid pgrp …", where the program's name may contain anything.
-    const [state, , group] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    if (Number(group) === groupId && state !== 'Z' && state !== 'X') return true;
+    const member = parseStat(stat);
+    if (member.groupId === groupId && !hasEnded(member)) return true;
   }
   return false;
 }

@@ -5,19 +5,30 @@ import { resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { CommandNotStartedError } from './driver-errors.js';
 import type { Command, CommandResult } from './environment-driver.port.js';
+import type { GuardedChild, ProcessGuard } from './guard/process-guard.js';
 import { OutputPump } from './output-pump.js';
 import { ProcessGroup } from './process-group.js';
 
 /**
- * Runs a command on this machine, in a process group of its own, to the end of that whole group.
+ * Runs a command on this machine, in a process group of its own, to the end of that whole group. The guard ends it where
+ * this process cannot.
  * @throws CommandNotStartedError; whatever `onOutput` or `onSpawn` throws, once the group has ended.
  */
-export async function runCommand(directory: string, command: Command): Promise<CommandResult> {
+export async function runCommand(directory: string, command: Command, guard: ProcessGuard): Promise<CommandResult> {
   const cwd = command.cwd === null ? directory : resolve(directory, command.cwd);
   if (command.signal.aborted) {
     throw new CommandNotStartedError(`"${command.program}" was not started, because the run had been ended before`);
   }
-  const child = await start(cwd, command);
+  const guarded = guard.hold(command.lease.id, command.lease.deadline);
+  try {
+    return await run(cwd, command, guarded);
+  } finally {
+    guarded.release();
+  }
+}
+
+async function run(cwd: string, command: Command, guarded: GuardedChild): Promise<CommandResult> {
+  const child = await start(cwd, command, guarded);
   const group = new ProcessGroup(child.pid as number);
   const end = () => void group.end(command.graceMs);
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
@@ -46,7 +57,7 @@ async function finishAll(pumps: OutputPump[]): Promise<void> {
   }
 }
 
-async function start(cwd: string, command: Command): Promise<ChildProcess> {
+async function start(cwd: string, command: Command, guarded: GuardedChild): Promise<ChildProcess> {
   try {
     const child = spawn(command.program, command.args, {
       cwd,
@@ -56,6 +67,7 @@ async function start(cwd: string, command: Command): Promise<ChildProcess> {
       shell: false,
     });
     if (child.pid === undefined) await once(child, 'spawn');
+    else guarded.started(child.pid);
     // Whatever goes wrong with a running child (a signal that cannot be sent) shows in how it ends.
     child.on('error', () => {});
     return child;

@@ -1,3 +1,4 @@
+import { LEASE_VARIABLE } from '../../environments/drivers/guard/process-table.js';
 import { agentVariables } from './agent-variables.js';
 
 /** What a child process's variables are made of. */
@@ -46,7 +47,7 @@ function paperclipVariables({ agent, environment, runId, leaseId, wake, workspac
     PAPERCLIP_API_URL: api.apiUrl,
     PAPERCLIP_API_KEY: api.apiKey,
     PAPERCLIP_ENVIRONMENT_ID: environment.id,
-    PAPERCLIP_LEASE_ID: leaseId,
+    [LEASE_VARIABLE]: leaseId,
     PAPERCLIP_WAKE_REASON: wake.reason ?? '',
     PAPERCLIP_TASK_ID: wake.issueId ?? undefined,
     PAPERCLIP_WAKE_COMMENT_ID: wake.commentId ?? undefined,

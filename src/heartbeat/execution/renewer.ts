@@ -1,5 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { BerthConfig } from '../../config/config.js';
+import { bootClock } from '../../environments/drivers/guard/boot-clock.js';
 import { RenewLeases } from '../../leases/renew-leases.js';
 import { RunningRuns } from './running-runs.js';
 
@@ -20,7 +21,7 @@ export class Renewer {
    */
   async tick(): Promise<void> {
     const ttlMs = this.config.leaseTtlSec * 1000;
-    const sentAt = performance.now();
+    const sentAt = bootClock();
     const runs = this.running.all().filter((run) => !this.running.isLost(run));
     if (!runs.some((run) => this.running.msLeft(run) <= (ttlMs * 2) / 3)) return;
     try {

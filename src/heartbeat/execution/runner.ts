@@ -3,6 +3,8 @@ import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/comm
 import { EntityManager } from '@mikro-orm/postgresql';
 import { BerthConfig } from '../../config/config.js';
 import { DatabaseNotifications } from '../../database/notifications.js';
+import { ProcessGuard } from '../../environments/drivers/guard/process-guard.js';
+import { RunnerIdentity } from '../runs/runner-identity.js';
 import { ExecutionServer } from './execution.server.js';
 import { Nudge } from './nudge.js';
 import { Renewer } from './renewer.js';
@@ -39,6 +41,8 @@ export class Runner implements BeforeApplicationShutdown {
     private readonly running: RunningRuns,
     private readonly renewer: Renewer,
     private readonly registry: RunnerRegistry,
+    private readonly identity: RunnerIdentity,
+    private readonly guard: ProcessGuard,
     private readonly notifications: DatabaseNotifications,
     private readonly config: BerthConfig,
   ) {}
@@ -82,7 +86,7 @@ export class Runner implements BeforeApplicationShutdown {
     for (const { id } of this.running.all()) this.running.stop(id, 'runner_shutdown');
     this.stops.all();
     await Promise.all([this.slots, this.watcher]);
-    await this.registry.stop();
+    await Promise.all([this.registry.stop(), this.guard.stop()]);
   }
 
   private claimNothing(): void {
@@ -91,9 +95,9 @@ export class Runner implements BeforeApplicationShutdown {
     this.starts.all();
   }
 
-  /** Who claims is known before. */
+  /** Who claims is known before, and what its predecessors left here has ended. */
   private async work(): Promise<void> {
-    await this.registry.start();
+    await Promise.all([this.registry.start(), this.guard.start(this.identity.id)]);
     await Promise.all(Array.from({ length: this.config.runnerSlots }, () => this.workSlot()));
     this.slotsClosed = true;
   }

@@ -1,4 +1,6 @@
 import { Injectable } from '@nestjs/common';
+import { bootClock } from '../../environments/drivers/guard/boot-clock.js';
+import { ProcessGuard } from '../../environments/drivers/guard/process-guard.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
 
 /** Why a run's execution is stopped before it ended by itself. */
@@ -8,7 +10,7 @@ export type StopReason =
 interface Running {
   readonly run: ClaimedRun;
   readonly abort: AbortController;
-  /** When the lease runs out, on this process's `performance.now()` clock. */
+  /** When the lease runs out, in milliseconds of the boot clock. */
   deadline: number;
   /** Ends the execution then; it waits for no answer of the database, which may never come. */
   timer: NodeJS.Timeout | undefined;
@@ -18,6 +20,8 @@ interface Running {
 @Injectable()
 export class RunningRuns {
   private readonly byId = new Map<string, Running>();
+
+  constructor(private readonly guard: ProcessGuard) {}
 
   add(run: ClaimedRun): void {
     this.byId.set(run.id, { run, abort: new AbortController(), deadline: run.deadline, timer: undefined });
@@ -31,7 +35,12 @@ export class RunningRuns {
 
   /** How long the lease can still be counted on if it is not renewed, in milliseconds. */
   msLeft(run: ClaimedRun): number {
-    return this.isLost(run) ? 0 : this.byId.get(run.id)!.deadline - performance.now();
+    return this.isLost(run) ? 0 : this.deadlineOf(run) - bootClock();
+  }
+
+  /** When the lease runs out if it is not renewed, in milliseconds of the boot clock. */
+  deadlineOf(run: ClaimedRun): number {
+    return this.byId.get(run.id)?.deadline ?? run.deadline;
   }
 
   remove(run: ClaimedRun): void {
@@ -54,12 +63,13 @@ export class RunningRuns {
     if (!running) return;
     running.deadline = Math.max(running.deadline, deadline);
     clearTimeout(running.timer);
-    running.timer = setTimeout(() => this.stop(runId, 'lease_lost'), running.deadline - performance.now());
+    running.timer = setTimeout(() => this.stop(runId, 'lease_lost'), running.deadline - bootClock());
+    this.guard.extend(running.run.lease.id, running.deadline);
   }
 
   /** Whether the lease cannot be counted on any more: reported lost, or past its deadline without a renewal. */
   isLost(run: ClaimedRun): boolean {
     const running = this.byId.get(run.id);
-    return !running || running.abort.signal.reason === 'lease_lost' || performance.now() >= running.deadline;
+    return !running || running.abort.signal.reason === 'lease_lost' || bootClock() >= running.deadline;
   }
 }

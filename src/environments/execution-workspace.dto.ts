@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsIn, IsObject, IsString, IsUUID, Length, Matches, MaxLength } from 'class-validator';
+import { IsIn, IsObject, IsOptional, IsString, IsUUID, Length, Matches, MaxLength } from 'class-validator';
 import { IfGiven } from '../http/if-given.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
 import {
@@ -41,6 +41,15 @@ export class CreateWorkspaceDto {
   @Matches(ABSOLUTE, ABSOLUTE_MESSAGE)
   cwd: string;
 
+  /**
+   * The id of the only host that has the directory; null for any. Unless given, that of this server where the environment
+   * is local and the server executes runs itself.
+   */
+  @IsOptional()
+  @IsString()
+  @Length(1, 300)
+  host?: string | null;
+
   /** Whatever its owner wants to keep with it. */
   @IfGiven()
   @IsObject()
@@ -67,6 +76,12 @@ export class UpdateWorkspaceDto {
   @IsIn(WORKSPACE_STATUSES)
   @ApiProperty({ enum: WORKSPACE_STATUSES, required: false })
   status?: WorkspaceStatus;
+
+  /** The id of the only host that has the directory; null for any. */
+  @IsOptional()
+  @IsString()
+  @Length(1, 300)
+  host?: string | null;
 
   /** Whatever its owner wants to keep with it. */
   @IfGiven()

@@ -17,6 +17,7 @@ const ExecutionWorkspaceSchema = defineEntity({
     name: p.text(),
     mode: p.text().$type<WorkspaceMode>(),
     cwd: p.text(),
+    /** The only host that has it; null for any. */
     host: p.text().nullable(),
     status: p.text().$type<WorkspaceStatus>().default('active'),
     metadata: objectColumn(),
@@ -29,6 +30,7 @@ const ExecutionWorkspaceSchema = defineEntity({
 export interface WorkspaceChanges {
   readonly name?: string;
   readonly cwd?: string;
+  readonly host?: string | null;
   readonly metadata?: Record<string, unknown>;
 }
 

@@ -1,4 +1,3 @@
-import { hostname } from 'node:os';
 import { EntityManager, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
 import { assertOperator, canSeeCompany } from '../auth/access.js';
@@ -6,12 +5,14 @@ import { CompaniesService } from '../companies/companies.service.js';
 import { assertUsableEnvironment } from '../companies/environment-reference.js';
 import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
+import { BerthConfig } from '../config/config.js';
 import { NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
 import { WorkspaceNameTakenError } from './environment-errors.js';
 import { EnvironmentsService } from './environments.service.js';
 import type { CreateWorkspaceDto, UpdateWorkspaceDto } from './execution-workspace.dto.js';
 import { ExecutionWorkspace, type WorkspaceStatus } from './execution-workspace.entity.js';
+import { ThisHost } from './this-host.js';
 import { WorkspaceArchived, WorkspaceCreated, WorkspaceUpdated } from './workspaces.events.js';
 
 @Injectable()
@@ -21,6 +22,8 @@ export class ExecutionWorkspacesService {
     private readonly events: DomainEvents,
     private readonly companies: CompaniesService,
     private readonly environments: EnvironmentsService,
+    private readonly host: ThisHost,
+    private readonly config: BerthConfig,
   ) {}
 
   /**
@@ -52,8 +55,7 @@ export class ExecutionWorkspacesService {
       assertOperator();
       await assertUsableEnvironment(this.em, companyId, fields.environmentId);
       const { driver } = await this.environments.require(fields.environmentId);
-      // A directory of this machine is no use to a runner on another one.
-      const host = driver === 'local' ? hostname() : null;
+      const { host = this.hostOf(driver) } = fields;
       const workspace = this.em.create(ExecutionWorkspace, { ...fields, companyId, mode, host });
       await this.flush(workspace.name);
       const { id, name, environmentId } = workspace;
@@ -74,6 +76,11 @@ export class ExecutionWorkspacesService {
       if (archives(workspace, status)) await this.events.record(new WorkspaceArchived(companyId, workspaceId));
       return workspace;
     });
+  }
+
+  /** A directory of this machine is no use to a runner on another one; but where nothing runs here, it is not here. */
+  private hostOf(driver: string): string | null {
+    return driver === 'local' && this.config.roles.has('runner') ? this.host.id : null;
   }
 
   private async lock(workspaceId: string): Promise<ExecutionWorkspace> {

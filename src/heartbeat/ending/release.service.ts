@@ -32,10 +32,12 @@ export class ReleaseService {
    */
   async release(leaseId: string, { reason, fencingToken, force }: Release): Promise<EnvironmentLease> {
     const lease = await this.leases.require(leaseId);
-    if (lease.status !== 'active' || !lease.heartbeatRunId) return this.leases.release(leaseId, reason, fencingToken);
-    if (!force) throw new LeaseHeldByRunError(leaseId, lease.heartbeatRunId);
+    // Only with its first lease does a run end; a further one goes alone.
+    const runId = lease.runLeaseId === leaseId ? lease.heartbeatRunId : null;
+    if (lease.status !== 'active' || !runId) return this.leases.release(leaseId, reason, fencingToken);
+    if (!force) throw new LeaseHeldByRunError(leaseId, runId);
     assertOperator();
-    await this.revoke(lease.heartbeatRunId, leaseId, reason);
+    await this.revoke(runId, leaseId, reason);
     return this.em.refreshOrFail(lease);
   }
 

@@ -34,7 +34,8 @@ export function adapterContext(config: Config, changes: Partial<AdapterContext> 
     signal: new AbortController().signal,
     stdoutEnd: () => logged.join('') || null,
     invoked: (details) => void invoked.push(details),
-    execute: (command) => driver.execute({ providerLeaseId: null, cwd: scratch }, { ...command, lease: anyLease(), onOutput: log }),
+    execute: (command) =>
+      driver.execute({ providerLeaseId: null, cwd: scratch }, { ...command, lease: anyLease(), onOutput: log }),
     log,
     ...changes,
   };

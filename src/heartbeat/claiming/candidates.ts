@@ -1,9 +1,9 @@
-import { DESTINATION, REQUEST_FRESH_SEC, TURN, WAITING } from './destination.js';
+import { DESTINATION, isFresh, TURN, WAITING, waitsForRoom } from './destination.js';
 
-/** How many reservations wait for environment b longer than run q does. */
+/** How many reservations wait for room in environment b longer than run q does. */
 const EARLIER_REQUESTS = `(select count(*) from lease_requests ahead
   where ahead.company_id = b.company_id and ahead.environment_id = b.id and ahead.created_at < q.due_at
-    and ahead.seen_at > clock_timestamp() - interval '${REQUEST_FRESH_SEC} seconds')`;
+    and ${waitsForRoom('ahead')})`;
 
 /**
  * Whether issue, environment and workspace of a waiting run q can be had now, on this host; each is decided again when
@@ -20,7 +20,7 @@ const OPEN = `not exists (select 1 from heartbeat_runs o
     where l.execution_workspace_id = w.id and l.status = 'active' and l.workspace_mode = 'exclusive')
   and not exists (select 1 from lease_requests ahead
     where w.mode = 'exclusive' and ahead.company_id = q.company_id and ahead.execution_workspace_id = w.id
-      and ahead.created_at < q.due_at and ahead.seen_at > clock_timestamp() - interval '${REQUEST_FRESH_SEC} seconds')`;
+      and ahead.created_at < q.due_at and ${isFresh('ahead')})`;
 
 /**
  * Finds runs to start, without locks: (host, limit, limit). Turns go round the companies, first whoever acquired a lease

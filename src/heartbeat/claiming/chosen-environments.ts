@@ -7,7 +7,7 @@ import type { EnvironmentStatus } from '../../environments/environment.entity.js
 import { EnvironmentsService } from '../../environments/environments.service.js';
 import type { LeasePolicy } from '../../environments/lease-policy.js';
 import { BeginPlaces, type KeptPlace } from '../../leases/places/begin-places.js';
-import { REQUEST_FRESH_SEC } from './destination.js';
+import { waitsForRoom } from './destination.js';
 import type { GatedRun } from './gate.js';
 
 /** The environment that runs go to, as it is under this transaction's lock. */
@@ -28,7 +28,7 @@ export interface ChosenEnvironment {
   held: number;
   /** Which of its slots these have. */
   slots: Set<number>;
-  /** Since when each reservation waits for it. */
+  /** Since when each reservation waits for its room. */
   requests: Date[];
   /** What may be taken over in it; held by this transaction. */
   kept: KeptPlace[];
@@ -63,25 +63,24 @@ export class ChosenEnvironments {
     const locals =
       unchosen.length > 0 ? await this.environments.ensureLocal(unchosen) : new Map<string, { id: string }>();
     const idOf = (run: GatedRun) => run.environment_id ?? locals.get(run.company_id)!.id;
-    const chosen = await this.hold([...new Set(runs.map(idOf))]);
+    const limited = runs.filter((run) => run.environment_capacity !== null).map(idOf);
+    const chosen = await this.hold([...new Set(runs.map(idOf))], limited);
     return new Map(runs.map((run) => [run.id, chosen.get(idOf(run))!]));
   }
 
-  /** Environments without runs in mind, for who asks for a lease by name. */
-  async hold(ids: string[]): Promise<Map<string, ChosenEnvironment>> {
-    const list = `{${ids.join(',')}}`;
-    const bounded = await this.em.execute<{ id: string }[]>(
-      `select id from environments where id = any(?::uuid[]) and capacity is not null order by id for no key update`,
-      [list],
-    );
+  /**
+   * Holds environments by id.
+   * @param limited those of them that may have a capacity.
+   */
+  async hold(ids: string[], limited: string[] = ids): Promise<Map<string, ChosenEnvironment>> {
+    const counts = await this.count(await this.lockLimited(limited));
     const rows = await this.em.execute<
       (ChosenEnvironment & { env_vars: Record<string, string>; lease_policy: LeasePolicy })[]
     >(
       `select id, name, driver, status, deleted_at is not null as deleted, config, env_vars, lease_policy, capacity
        from environments where id = any(?::uuid[]) order by id for share`,
-      [list],
+      [`{${ids.join(',')}}`],
     );
-    const counts = await this.count(bounded.map(({ id }) => id));
     const kept = await this.keptIn(rows);
     return new Map(
       rows.map(({ env_vars: envVars, lease_policy: leasePolicy, ...row }): [string, ChosenEnvironment] => [
@@ -106,6 +105,16 @@ export class ChosenEnvironments {
     return plan && { id: placeId, ...plan };
   }
 
+  /** Before `for share`, which others could hold as well: two that both wanted more would wait for each other. */
+  private async lockLimited(ids: string[]): Promise<string[]> {
+    if (ids.length === 0) return [];
+    const rows = await this.em.execute<{ id: string }[]>(
+      `select id from environments where id = any(?::uuid[]) and capacity is not null order by id for no key update`,
+      [`{${ids.join(',')}}`],
+    );
+    return rows.map(({ id }) => id);
+  }
+
   /** A statement of its own: only a snapshot taken after the locks sees what their last holders did. */
   private async count(ids: string[]) {
     if (ids.length === 0) return new Map<string, Pick<ChosenEnvironment, 'held' | 'slots' | 'requests'>>();
@@ -118,8 +127,8 @@ export class ChosenEnvironments {
          from environment_leases where environment_id = e.id and held_until is null) holding
        cross join lateral (select array_agg(created_at) as requests from lease_requests r
          where r.environment_id = e.id and r.company_id = (select company_id from environments where id = e.id)
-           and r.seen_at > clock_timestamp() - make_interval(secs => ?)) waiting`,
-      [`{${ids.join(',')}}`, REQUEST_FRESH_SEC],
+           and ${waitsForRoom('r')}) waiting`,
+      [`{${ids.join(',')}}`],
     );
     return new Map(
       rows.map(({ id, held, slots, requests }) => [
@@ -129,9 +138,15 @@ export class ChosenEnvironments {
     );
   }
 
-  /** Only drivers that make places have any to take over. */
-  private async keptIn(environments: { id: string; driver: string }[]): Promise<KeptPlace[]> {
-    const ids = environments.filter(({ driver }) => this.drivers.makesPlaces(driver)).map(({ id }) => id);
+  /** Asked for only where a place may be kept, or may be in the way. */
+  private async keptIn(
+    environments: { id: string; driver: string; lease_policy: LeasePolicy; capacity: number | null }[],
+  ): Promise<KeptPlace[]> {
+    const ids = environments
+      .filter(
+        (one) => this.drivers.makesPlaces(one.driver) && (one.lease_policy !== 'ephemeral' || one.capacity !== null),
+      )
+      .map(({ id }) => id);
     return ids.length > 0 ? this.places.kept(ids) : [];
   }
 }

@@ -27,7 +27,16 @@ export const DESTINATION = `coalesce(${CHOSEN}, (select local.id from environmen
   where local.company_id = c.id and local.driver = 'local' and local.deleted_at is null))`;
 
 /** A reservation's caller who has not been heard of for this long does not wait any more, in seconds. */
-export const REQUEST_FRESH_SEC = 5;
+const REQUEST_FRESH_SEC = 5;
+
+/** Whether the caller of a reservation's request still waits. */
+export const isFresh = (request: string) =>
+  `${request}.seen_at > clock_timestamp() - interval '${REQUEST_FRESH_SEC} seconds'`;
+
+/** Whether a reservation's request waits for room alone: one whose workspace is in use holds nobody up. */
+export const waitsForRoom = (request: string) => `${isFresh(request)} and not exists (select 1 from environment_leases l
+  where l.execution_workspace_id = ${request}.execution_workspace_id and l.status = 'active'
+    and l.workspace_mode = 'exclusive')`;
 
 /**
  * When the turn of a waiting run q on issue i counts from: work that matters more is taken as if it had waited longer, so

@@ -1,4 +1,4 @@
-import { DECIDED_BY, DESTINATION, REQUEST_FRESH_SEC } from '../claiming/destination.js';
+import { DECIDED_BY, DESTINATION, isFresh, waitsForRoom } from '../claiming/destination.js';
 
 /** Why a run that could be due has not started; the sentences are beside the codes, in `REASONS`. */
 export type WaitingCode = keyof typeof REASONS;
@@ -40,8 +40,6 @@ export interface BlockedRow {
 const RUNNER_IS_ALIVE = `runner.stopped_at is null and runner.draining_since is null
   and runner.last_seen_at > clock_timestamp() - interval '15 seconds'`;
 
-const FRESH = `ahead.seen_at > clock_timestamp() - interval '${REQUEST_FRESH_SEC} seconds'`;
-
 /**
  * Selects a `BlockedRow` for each of the waiting runs q that `which` names: the first thing in the gate's order that keeps it
  * from starting. Read without locks: it explains, and decides nothing.
@@ -78,8 +76,8 @@ export const blocked = (which: string): string => `
     when w.host is not null and not exists (select 1 from runners runner
       where runner.host = w.host and ${RUNNER_IS_ALIVE}) then 'workspace_host_away'
     when exists (select 1 from lease_requests ahead where ahead.company_id = q.company_id and ahead.created_at < q.due_at
-      and ${FRESH} and (w.mode = 'exclusive' and ahead.execution_workspace_id = w.id
-        or e.capacity is not null and ahead.environment_id = e.id)) then 'reservation_first'
+      and (w.mode = 'exclusive' and ahead.execution_workspace_id = w.id and ${isFresh('ahead')}
+        or e.capacity is not null and ahead.environment_id = e.id and ${waitsForRoom('ahead')})) then 'reservation_first'
     when not exists (select 1 from runners runner where ${RUNNER_IS_ALIVE}) then 'no_runner'
     else 'no_free_slot' end as code) why
   cross join lateral (select case

@@ -1,21 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
+import type { FastifyReply } from 'fastify';
 import { newId } from '../database/id.js';
+import { inTransaction } from '../database/transaction.js';
 import { DomainError } from '../errors/domain-error.js';
-
-/** What makes two requests the same wish: who asks what of which route, under which key. */
-export interface IdempotentRequest {
-  /** The tenant that the path names, if it names one. */
-  readonly companyId: string | null;
-  readonly actor: string;
-  /** Method and concrete path. */
-  readonly route: string;
-  readonly key: string;
-  readonly bodyHash: Buffer;
-}
+import type { IdempotentRequest } from './idempotent-request.js';
 
 /** An answer as it went over the wire. */
-export interface StoredAnswer {
+interface StoredAnswer {
   readonly statusCode: number;
   readonly answer: unknown;
 }
@@ -30,10 +22,39 @@ export class IdempotencyKeyReusedError extends DomainError {
   }
 }
 
-/** The answers to requests that may be sent twice. Every method belongs into the transaction that carries one out. */
+/** The answers to requests that may be sent twice. */
 @Injectable()
 export class IdempotencyKeys {
   constructor(private readonly em: EntityManager) {}
+
+  /**
+   * Carries a request out at most once per key: the key, what is done and the answer commit together. What fails is
+   * rolled back and leaves the key free.
+   * @param request null for one without a key.
+   * @param reply what the answer is sent with: an answer that is repeated comes with its status.
+   * @param shownOnce top-level fields of the answer that are not kept.
+   * @throws IdempotencyKeyReusedError
+   */
+  async once<T>(
+    request: IdempotentRequest | null,
+    reply: FastifyReply,
+    carryOut: () => Promise<T>,
+    shownOnce: readonly string[] = [],
+  ): Promise<T> {
+    if (!request) return carryOut();
+    return inTransaction(this.em, async () => {
+      const kept = await this.take(request);
+      if (kept) {
+        reply.status(kept.statusCode);
+        return kept.answer as T;
+      }
+      const answer = await carryOut();
+      // Flushed first, so that what the answer shows is what the transaction holds.
+      await this.em.flush();
+      await this.keep(request, { statusCode: reply.statusCode, answer: without(shownOnce, answer) });
+      return answer;
+    });
+  }
 
   /**
    * Takes the key for this transaction. A second request under it waits here, on the unique index, until the first has
@@ -41,7 +62,7 @@ export class IdempotencyKeys {
    * @returns the answer to repeat, or null if the request is to be carried out now.
    * @throws IdempotencyKeyReusedError
    */
-  async take(request: IdempotentRequest): Promise<StoredAnswer | null> {
+  private async take(request: IdempotentRequest): Promise<StoredAnswer | null> {
     const { companyId, actor, route, key, bodyHash } = request;
     const taken = await this.em.execute(
       `insert into idempotency_keys as kept (id, company_id, actor, route, key, body_hash, status_code, answer)
@@ -63,7 +84,7 @@ export class IdempotencyKeys {
   }
 
   /** Keeps the answer to the request that took the key. */
-  async keep(request: IdempotentRequest, { statusCode, answer }: StoredAnswer): Promise<void> {
+  private async keep(request: IdempotentRequest, { statusCode, answer }: StoredAnswer): Promise<void> {
     const { companyId, actor, route, key } = request;
     await this.em.execute(
       `update idempotency_keys set status_code = ?, answer = ?::jsonb
@@ -86,4 +107,9 @@ export class IdempotencyKeys {
     );
     return forgotten.length;
   }
+}
+
+function without(fields: readonly string[], answer: unknown): unknown {
+  if (fields.length === 0 || typeof answer !== 'object' || answer === null) return answer;
+  return Object.fromEntries(Object.entries(answer).filter(([field]) => !fields.includes(field)));
 }

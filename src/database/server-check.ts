@@ -48,12 +48,10 @@ async function checkExtension(client: Client): Promise<void> {
   );
   const { installed, available, creatable, role } = rows[0];
   if (installed || (available && creatable)) return;
-  const database = client.escapeIdentifier(client.database ?? '');
   throw new StartupError(
     available
-      ? `The database ${database} lacks the extension ${EXTENSION}, and the role "${role}" may not create it. Let a ` +
-          `superuser execute there, once: create extension ${EXTENSION}; or: grant create on database ${database} to ` +
-          `${client.escapeIdentifier(role)}`
+      ? `The database "${client.database}" lacks the extension ${EXTENSION}, and the role "${role}" may not create it. Let ` +
+          `a superuser execute there, once: create extension ${EXTENSION}`
       : `The PostgreSQL at ${client.host}, port ${client.port} comes without the extension ${EXTENSION}. Install its ` +
           'contrib modules (the package is often called postgresql-contrib), or leave out BERTH_DATABASE_URL to use the ' +
           'PostgreSQL that comes with Berth.',

@@ -1,8 +1,9 @@
 import { MikroORM, type EntityMetadata } from '@mikro-orm/postgresql';
 import { readdirSync } from 'node:fs';
 import { connectionOptions } from '../../src/database/connection.js';
-import { migrate } from '../../src/database/migrations.js';
+import { migrate, prepareDatabase } from '../../src/database/migrations.js';
 import { ormOptions } from '../../src/mikro-orm.config.js';
+import { StartupError } from '../../src/config/startup-error.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
 interface Column {
@@ -61,6 +62,40 @@ describe('migrations', () => {
     await migrate(database.url);
     await database.query(`insert into mikro_orm_migrations (name) values ('9999_from_the_future')`);
     await expect(migrate(database.url)).rejects.toThrow(/newer Berth: this one does not know 9999_from_the_future/);
+  });
+
+  describe('by a role that owns the schema and may create nothing in the database', () => {
+    const role = 'test_without_rights';
+    const asRole = () => {
+      const url = new URL(database.url);
+      url.username = role;
+      return url.href;
+    };
+
+    beforeEach(async () => {
+      await database.query(`create role ${role} login`);
+      await database.query(`alter schema public owner to ${role}`);
+    });
+    afterEach(async () => {
+      await database.query(`drop owned by ${role} cascade`);
+      await database.query(`drop role ${role}`);
+    });
+
+    it('are not begun without the extension that they need: a sentence says what to do', async () => {
+      await expect(prepareDatabase(asRole())).rejects.toThrow(
+        new StartupError(
+          `The database "${new URL(database.url).pathname.slice(1)}" lacks the extension btree_gist, and the role ` +
+            `"${role}" may not create it. Let a superuser execute there, once: create extension btree_gist`,
+        ),
+      );
+      expect(await database.query(`select to_regclass('mikro_orm_migrations') as made`)).toEqual([{ made: null }]);
+    });
+
+    it('run once a superuser has created the extension', async () => {
+      await database.query('create extension btree_gist');
+      await prepareDatabase(asRole());
+      expect(await executed()).toBe(files.length);
+    });
   });
 
   it('make exactly the columns that the entities map', async () => {

@@ -1,16 +1,22 @@
-import { EntityManager } from '@mikro-orm/postgresql';
+import { jest } from '@jest/globals';
+import { MikroORM } from '@mikro-orm/postgresql';
+import { Logger } from '@nestjs/common';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { loadConfig } from '../../src/config/load-config.js';
+import { connectionOptions } from '../../src/database/connection.js';
 import { markFile, readMark, writeMark, type DatabaseMark } from '../../src/database/restore/database-mark.js';
 import { DatabaseWatch } from '../../src/database/restore/database-watch.js';
 import { Quarantine } from '../../src/database/restore/quarantine.js';
+import { ormOptions } from '../../src/mikro-orm.config.js';
 import { holdTransaction } from '../support/held-transaction.js';
-import { startStillApp } from '../support/still-app.js';
-import type { TestApp } from '../support/test-app.js';
 import { eventually } from '../support/eventually.js';
+import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
 const MARGIN = 2 ** 32;
+
+const connect = (url: string) => MikroORM.init(ormOptions(connectionOptions(url, 'berth-restore-test')));
 
 interface Instance {
   epoch: string;
@@ -19,36 +25,42 @@ interface Instance {
 }
 
 describe('a database that may have been restored', () => {
-  let app: TestApp;
+  let database: TestDatabase;
+  let orm: MikroORM;
+  const config = loadConfig({}, '/');
   let home: string;
 
   beforeAll(async () => {
-    app = await startStillApp();
+    database = await createTestDatabase();
+    orm = await connect(database.url);
   });
-  afterAll(() => app.close());
+  afterAll(async () => {
+    await orm.close();
+    await database.close();
+  });
 
   beforeEach(async () => {
     home = await mkdtemp(path.join(tmpdir(), 'berth-home-'));
-    await app.database.query(
+    await database.query(
       `update instance set quarantined_at = null, quarantine_reason = null, restored_as = null, token_floor = 0`,
     );
-    await app.database.query(`select setval('fencing_token', 20)`);
+    await database.query(`select setval('fencing_token', 20)`);
   });
   afterEach(() => rm(home, { recursive: true }));
 
   /** A process that starts in a home. */
-  const start = async ({ restored = false, at = home } = {}) => {
-    const watch = new DatabaseWatch(app.get(EntityManager), app.config.with({ home: at, restored }));
+  const start = async ({ restored = false, at = home, em = orm.em } = {}) => {
+    const watch = new DatabaseWatch(em, config.with({ home: at, restored }));
     await watch.recognise();
     return watch;
   };
   const mark = async () => (await readMark(markFile(home))) as DatabaseMark;
   const change = async (changes: Partial<DatabaseMark>) => writeMark(markFile(home), { ...(await mark()), ...changes });
-  const instance = async () => (await app.database.query<Instance>('select * from instance'))[0];
+  const instance = async () => (await database.query<Instance>('select * from instance'))[0];
   const reason = async () => (await instance()).quarantine_reason;
   const nextToken = async () =>
-    Number((await app.database.query<{ token: string }>(`select nextval('fencing_token') as token`))[0].token);
-  const confirm = () => app.get(Quarantine).confirm();
+    Number((await database.query<{ token: string }>(`select nextval('fencing_token') as token`))[0].token);
+  const confirm = () => new Quarantine(orm.em, new DatabaseWatch(orm.em, config)).confirm();
 
   it('is taken as it is by a home that has never seen it', async () => {
     const { epoch } = await instance();
@@ -115,11 +127,11 @@ describe('a database that may have been restored', () => {
     const seen = { ...(await mark()), timeline: 2 };
     await Promise.all([home, other].map((at) => writeMark(markFile(at), seen)));
     // Both have seen that it was restored, and neither has done anything about it.
-    const held = await holdTransaction(app.database, 'select from instance for update');
+    const held = await holdTransaction(database, 'select from instance for update');
     const both = [start(), start({ at: other })];
     const waiting = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
     await eventually(
-      () => app.database.query(waiting),
+      () => database.query(waiting),
       (rows) => rows.length === 2,
     );
     await held.commit();
@@ -154,28 +166,35 @@ describe('a database that may have been restored', () => {
     await start();
     await confirm();
     // The same backup again, and nothing was leased in between.
-    await app.database.query('update instance set epoch = $1, token_floor = 0', [before.epoch]);
-    await app.database.query(`select setval('fencing_token', 20)`);
+    await database.query('update instance set epoch = $1, token_floor = 0', [before.epoch]);
+    await database.query(`select setval('fencing_token', 20)`);
     await start();
     expect(await reason()).toMatch(/last fencing token is 20/);
     expect(await nextToken()).toBe(20 + 2 * MARGIN + 1);
   });
 
-  it('is noticed by a process that was running all the time', async () => {
+  it('is noticed by a process that was running all the time, which says so once', async () => {
+    const said = jest.spyOn(Logger.prototype, 'error').mockReturnValue();
+    const over = jest.spyOn(Logger.prototype, 'warn').mockReturnValue();
     const watch = await start();
-    const quarantine = new Quarantine(app.get(EntityManager), watch);
+    const quarantine = new Quarantine(orm.em, watch);
     expect(await quarantine.isActive()).toBe(false);
     await change({ highestToken: 25 });
-    expect(await quarantine.isActive()).toBe(true);
+    expect([await quarantine.isActive(), await quarantine.isActive()]).toEqual([true, true]);
+    expect(said.mock.calls).toEqual([
+      [expect.stringMatching(/^The database was restored.* until an operator confirms/)],
+    ]);
     await confirm();
-    expect(await quarantine.isActive()).toBe(false);
+    expect([await quarantine.isActive(), await quarantine.isActive()]).toEqual([false, false]);
+    expect(over.mock.calls).toEqual([[expect.stringMatching(/^The quarantine is over/)]]);
+    jest.restoreAllMocks();
   });
 
   it('is the same after a crash that took back tokens which nobody had got', async () => {
-    const uncommitted = await holdTransaction(app.database, `select nextval('fencing_token')`);
+    const uncommitted = await holdTransaction(database, `select nextval('fencing_token')`);
     await start();
     await uncommitted.commit();
-    await app.database.query(`select setval('fencing_token', 20)`);
+    await database.query(`select setval('fencing_token', 20)`);
     await start();
     expect(await reason()).toBeNull();
   });
@@ -183,12 +202,40 @@ describe('a database that may have been restored', () => {
   it('needs no quarantine when nothing was ever leased in it, but tokens go on above the highest', async () => {
     await start();
     await change({ epoch: '00000000-0000-4000-8000-000000000000', systemIdentifier: '7', highestToken: 25 });
-    await app.database.query(`select setval('fencing_token', 1, false)`);
+    await database.query(`select setval('fencing_token', 1, false)`);
     const { epoch } = await instance();
     await start();
     expect(await instance()).toMatchObject({ epoch, quarantine_reason: null });
     expect(await mark()).toMatchObject({ epoch, highestToken: 25 + MARGIN });
     expect(await nextToken()).toBe(25 + MARGIN + 1);
+  });
+
+  it('is compared by what its role may read', async () => {
+    const role = 'test_reads_little';
+    await database.query(`create role ${role} login`);
+    await database.query(`grant all on schema public to ${role}`);
+    await database.query(`grant all on all tables in schema public to ${role}`);
+    await database.query(`grant all on all sequences in schema public to ${role}`);
+    for (const secret of ['pg_control_system()', 'pg_current_wal_flush_lsn()']) {
+      await database.query(`revoke execute on function ${secret} from public`);
+    }
+    await start();
+    const url = new URL(database.url);
+    url.username = role;
+    const limited = await connect(url.href);
+    const watch = await start({ em: limited.em });
+    expect(await mark()).toMatchObject({
+      systemIdentifier: null,
+      timeline: null,
+      walPosition: null,
+      databaseOid: expect.any(String),
+    });
+    expect(await reason()).toBeNull();
+    await change({ highestToken: 25 });
+    expect((await watch.look()).quarantine).not.toBeNull();
+    await limited.close();
+    await database.query(`drop owned by ${role}`);
+    await database.query(`drop role ${role}`);
   });
 
   describe('as the operator says', () => {
@@ -224,7 +271,7 @@ describe('a database that may have been restored', () => {
       await start({ restored: true });
       await confirm();
       // What a copy of this database says in another cluster.
-      await app.database.query(`update instance set restored_as = '7/1/1'`);
+      await database.query(`update instance set restored_as = '7/1/1'`);
       await rm(markFile(home));
       await start({ restored: true });
       expect(await reason()).toMatch(/BERTH_RESTORED says so/);
@@ -247,7 +294,7 @@ describe('a database that may have been restored', () => {
     it('is brought up to date when the process ends', async () => {
       const watch = await start();
       const { walPosition } = await mark();
-      await app.database.query('select pg_switch_wal()');
+      await database.query('select pg_switch_wal()');
       await watch.look();
       expect((await mark()).walPosition).toBe(walPosition);
       await watch.beforeApplicationShutdown();

@@ -1,5 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises';
-import { hostname, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { inTransaction } from '../../src/database/transaction.js';
@@ -62,10 +62,23 @@ const HOLD = `with e as (select id, company_id from environments where id = $2 f
     r as (insert into heartbeat_runs (id, company_id, agent_id, invocation_source, status, lease_id, runner_id,
         started_at)
       select run, company_id, $1, 'on_demand', 'running', lease, 'runner', now() from ids, e)
-  insert into environment_leases (id, company_id, environment_id, heartbeat_run_id, holder, status, provider,
-    acquired_at, last_used_at, expires_at)
-  select lease, company_id, e.id, run, 'run', 'active', 'local', now(), now(), now() + interval '1 h' from ids, e
+  insert into environment_leases (id, company_id, environment_id, heartbeat_run_id, run_lease_id, holder, status,
+    provider, acquired_at, last_used_at, expires_at, lifetime_ends_at)
+  select lease, company_id, e.id, run, lease, 'run', 'active', 'local', now(), now(), now() + interval '1 h',
+    now() + interval '1 d' from ids, e
   returning heartbeat_run_id as run, id as lease`;
+/** What somebody outside held and lost, with its place kept. */
+const LEAVE_PLACE = `with ids as (select gen_random_uuid() as lease, gen_random_uuid() as place),
+    e as (select id, company_id from environments where id = $1),
+    p as (insert into environment_places (id, company_id, environment_id, lease_id, state, driver, config_fingerprint,
+        host, facts, realise_deadline_at, keep_until)
+      select place, company_id, e.id, lease, 'retained', 'local', 'x', 'box-7', '{}', now(), '2100-01-01T00:00:00Z'
+      from ids, e)
+  insert into environment_leases (id, company_id, environment_id, holder, status, provider, place_id, acquired_at,
+    last_used_at, expires_at, lifetime_ends_at, released_at, failure_reason)
+  select lease, company_id, e.id, 'the build farm', 'expired', 'local', place, now(), now(), now() + interval '1 m',
+    now() + interval '1 h', now(), 'not renewed in time' from ids, e
+  returning id as lease, place_id as place`;
 const holder = async (companyId: string) =>
   (await operator.post<{ id: string }>(`/companies/${companyId}/agents`, { name: 'holder' })).body.id;
 
@@ -167,7 +180,9 @@ describe('environments', () => {
     it('answers the whole environment', async () => {
       const fresh = await makeCompany();
       const config = { cwd: '/srv' };
-      const body = { name: 'Mine', driver: 'local', config, envVars: { A: 'b' }, capacity: 2, metadata: { x: 1 } };
+      const policy = { leasePolicy: 'retain_on_failure', warmSec: 60, retainSec: 3600 };
+      const fields = { name: 'Mine', driver: 'local', config, envVars: { A: 'b' }, capacity: 2, metadata: { x: 1 } };
+      const body = { ...fields, ...policy };
       const answer = await operator.post<Environment>(`/companies/${fresh}/environments`, body);
       expect(answer.status).toBe(201);
       expect(answer.body).toEqual({
@@ -209,6 +224,9 @@ describe('environments', () => {
       [{ name: 'x', driver: 'local', envVars: { 'A B': 'x' } }, 'envVars.A B'],
       [{ name: 'x', driver: 'local', envVars: { A: 'x'.repeat(70_000) } }, 'envVars'],
       [{ name: 'x', driver: 'local', capacity: 0 }, 'capacity'],
+      [{ name: 'x', driver: 'local', leasePolicy: 'for ever' }, 'leasePolicy'],
+      [{ name: 'x', driver: 'local', warmSec: 604_801 }, 'warmSec'],
+      [{ name: 'x', driver: 'local', retainSec: 2_592_001 }, 'retainSec'],
       [{ name: 'x', driver: 'local', color: 'red' }, 'color'],
     ])('refuses %j and names %s', async (body, field) => {
       const { status, body: refusal } = await create(body);
@@ -239,6 +257,13 @@ describe('environments', () => {
         actor_type: 'user',
         details: { fields: ['envVars', 'name'] },
       });
+    });
+
+    it('changes what becomes of places, and for how long', async () => {
+      expect(local).toMatchObject({ leasePolicy: 'ephemeral', warmSec: 600, retainSec: 86_400 });
+      const policy = { leasePolicy: 'reuse_by_environment', warmSec: 1, retainSec: 2_592_000 };
+      expect((await update(policy)).body).toMatchObject(policy);
+      expect((await actions(companyId)).at(-1)).toMatchObject({ details: { fields: Object.keys(policy).sort() } });
     });
 
     it('records nothing where nothing changes', async () => {
@@ -301,22 +326,76 @@ describe('environments', () => {
     it('is refused while anything is held in it, and says what', async () => {
       const parameters = [await holder(companyId), local.id];
       const [held] = await app.database.query<{ run: string; lease: string }>(HOLD, parameters);
-      const leases = [{ leaseId: held.lease, heartbeatRunId: held.run, holder: 'run' }];
+      const leases = [{ leaseId: held.lease, heartbeatRunId: held.run, holder: 'run', status: 'active', place: null }];
       expect(await operator.delete(`/environments/${local.id}`)).toMatchObject({
         status: 409,
-        body: { code: 'environment_in_use', details: { activeLeaseCount: 1, leases } },
+        body: { code: 'environment_in_use', details: { activeLeaseCount: 1, heldPlaceCount: 0, leases } },
       });
       expect((await operator.get(`/environments/${local.id}/delete-blast-radius`)).body).toEqual({
         environmentId: local.id,
         canDelete: false,
         activeLeaseCount: 1,
+        heldPlaceCount: 0,
         leases,
+        waitingRunCount: 0,
+        waitingRequestCount: 0,
+        requests: [],
         isCompanyDefault: false,
         agentCount: 0,
         openIssueCount: 0,
         workspaceCount: 0,
       });
       expect((await operator.get<Environment>(`/environments/${local.id}`)).body.activeLeaseCount).toBe(1);
+    });
+
+    it('is refused while the place of an ended lease is left in it, and says where that is', async () => {
+      const [left] = await app.database.query<{ lease: string; place: string }>(LEAVE_PLACE, [local.id]);
+      const leases = [
+        {
+          leaseId: left.lease,
+          heartbeatRunId: null,
+          holder: 'the build farm',
+          status: 'expired',
+          place: {
+            placeId: left.place,
+            state: 'retained',
+            host: 'box-7',
+            keepUntil: '2100-01-01T00:00:00.000Z',
+            parkedAt: null,
+          },
+        },
+      ];
+      expect(await operator.delete(`/environments/${local.id}`)).toMatchObject({
+        status: 409,
+        body: { code: 'environment_in_use', details: { activeLeaseCount: 0, heldPlaceCount: 1, leases } },
+      });
+      const radius = await operator.get(`/environments/${local.id}/delete-blast-radius`);
+      expect(radius.body).toMatchObject({ canDelete: false, activeLeaseCount: 0, heldPlaceCount: 1, leases });
+      expect((await operator.get<Environment>(`/environments/${local.id}`)).body.activeLeaseCount).toBe(0);
+      await app.database.query(
+        `with gone as (update environment_places set state = 'gone', gone_at = now(), keep_until = null where id = $1)
+         update environment_leases set held_until = now() where place_id = $1`,
+        [left.place],
+      );
+      expect((await operator.delete(`/environments/${local.id}`)).status).toBe(204);
+    });
+
+    it('tells beforehand who waits for it, and is not refused for that', async () => {
+      const agentId = await holder(companyId);
+      await operator.post(`/agents/${agentId}/wakeup`, {});
+      const [request] = await app.database.query<{ id: string; created_at: Date }>(
+        `insert into lease_requests (id, company_id, environment_id, holder, give_up_at)
+         select gen_random_uuid(), company_id, id, 'the build farm', now() + interval '1 h' from environments where id = $1
+         returning id, created_at`,
+        [local.id],
+      );
+      expect((await operator.get(`/environments/${local.id}/delete-blast-radius`)).body).toMatchObject({
+        canDelete: true,
+        waitingRunCount: 1,
+        waitingRequestCount: 1,
+        requests: [{ requestId: request.id, holder: 'the build farm', createdAt: request.created_at.toISOString() }],
+      });
+      expect((await operator.delete(`/environments/${local.id}`)).status).toBe(204);
     });
 
     it('is refused when a run is being placed in it at the same moment', async () => {
@@ -452,7 +531,7 @@ describe('execution workspaces', () => {
       ...fields,
     });
 
-  it('are made in an environment, on this machine where that is local', async () => {
+  it('are made in an environment, on any machine where nothing runs on this one', async () => {
     const { status, body } = await create({ mode: 'exclusive' });
     expect(status).toBe(201);
     expect(body).toEqual({
@@ -462,7 +541,7 @@ describe('execution workspaces', () => {
       name: 'website',
       mode: 'exclusive',
       cwd: '/srv/website',
-      host: hostname(),
+      host: null,
       status: 'active',
       metadata: {},
       createdAt: expect.any(String),
@@ -472,6 +551,13 @@ describe('execution workspaces', () => {
     const { body: list } = await operator.get<Workspace[]>(`/companies/${companyId}/execution-workspaces`);
     expect(list).toEqual([body]);
     expect(await create({})).toMatchObject({ status: 409, body: { code: 'workspace_name_taken' } });
+  });
+
+  it('are on one machine where that is said', async () => {
+    const { body } = await create({ name: 'at home', host: 'box-7' });
+    expect(body).toMatchObject({ host: 'box-7' });
+    const moved = await operator.patch(`/execution-workspaces/${body.id}`, { host: null });
+    expect(moved.body).toMatchObject({ host: null });
   });
 
   it('have no machine of their own elsewhere', async () => {

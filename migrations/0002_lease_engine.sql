@@ -93,6 +93,9 @@ alter table environment_leases drop constraint environment_leases_active_has_run
 alter table environment_leases add constraint environment_leases_active_has_running_run
   foreign key (active_run_id, run_lease_id) references heartbeat_runs (id, held_lease_id) deferrable initially deferred;
 
+-- What was held at a time of the past. Leases that have ended are not renewed, which would write this, too.
+create index environment_leases_as_of on environment_leases using gist (company_id, tstzrange(acquired_at, released_at))
+  where status <> 'active';
 drop index environment_leases_active;
 create index environment_leases_holding on environment_leases (environment_id) where held_until is null;
 create index environment_leases_of_runner on environment_leases (runner_id) where status = 'active';

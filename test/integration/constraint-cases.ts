@@ -354,11 +354,6 @@ export const STATES: ConstraintCase[] = [
     set('environment_leases', 'released', `status = 'expired'`),
   ],
   [
-    'a lease that ends before it begins',
-    'environment_leases_interval',
-    set('environment_leases', 'released', `released_at = acquired_at - interval '1 second'`),
-  ],
-  [
     'a lease that expires before it begins',
     'environment_leases_interval',
     set('environment_leases', 'active', 'expires_at = acquired_at'),

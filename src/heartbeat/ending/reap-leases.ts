@@ -35,7 +35,8 @@ interface Over extends Due {
 /** What makes a lease due to be ended. */
 type DueBy = 'expires_at' | 'revoke_at';
 
-const PAGE = 100;
+/** Small, because a page holds the agents and issues of its runs, and keeps the process from answering while it is written. */
+const PAGE = 25;
 const COLUMNS = 'id, run_lease_id, heartbeat_run_id, runner_id, host';
 
 /** Ends leases that nobody ends any more: what a dead runner left, and reservations that ran out or were revoked. */

@@ -5,6 +5,8 @@ import type { TestDatabase } from './test-database.js';
 export interface HeldTransaction {
   /** Resolves once another connection waits for it. */
   blocksSomebody(): Promise<void>;
+  /** Runs another statement in it. */
+  query(sql: string, parameters?: unknown[]): Promise<void>;
   commit(): Promise<void>;
 }
 
@@ -23,6 +25,9 @@ export async function holdTransaction(
     async blocksSomebody() {
       const waiting = 'select 1 from pg_stat_activity where $1 = any(pg_blocking_pids(pid))';
       while ((await database.query(waiting, [rows[0]?.pid])).length === 0);
+    },
+    async query(next, values = []) {
+      await client.query(next, values);
     },
     async commit() {
       await client.query('commit');

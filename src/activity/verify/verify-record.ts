@@ -6,7 +6,7 @@ import { PLACE_CHECKS } from './place-checks.js';
 import { RUN_CHECKS } from './run-checks.js';
 
 /** Everything that is checked, in this order. */
-export const CHECKS: readonly Check[] = [...FOLD_CHECKS, ...RUN_CHECKS, ...LEASE_CHECKS, ...PLACE_CHECKS];
+const CHECKS: readonly Check[] = [...FOLD_CHECKS, ...RUN_CHECKS, ...LEASE_CHECKS, ...PLACE_CHECKS];
 
 /** How many divergences of a class are told one by one. */
 const TOLD = 20;
@@ -22,7 +22,7 @@ const TOLD = 20;
 export async function verifyRecord(
   databaseUrl: string,
   statementSec: number,
-  onResult: (result: CheckResult) => void = () => undefined,
+  onResult?: (result: CheckResult) => void,
 ): Promise<CheckResult[]> {
   const client = new Client({
     connectionString: databaseUrl,
@@ -34,16 +34,24 @@ export async function verifyRecord(
   await client.connect();
   try {
     await client.query('begin transaction isolation level repeatable read read only');
-    const results = [];
-    for (const check of CHECKS) {
-      const result = await carryOut(client, check);
-      onResult(result);
-      results.push(result);
-    }
-    return results;
+    return await checkRecord(client, onResult);
   } finally {
     await client.end();
   }
+}
+
+/** Carries out every check on a connection, whose transaction makes what they see one moment. */
+export async function checkRecord(
+  client: Client,
+  onResult: (result: CheckResult) => void = () => undefined,
+): Promise<CheckResult[]> {
+  const results = [];
+  for (const check of CHECKS) {
+    const result = await carryOut(client, check);
+    onResult(result);
+    results.push(result);
+  }
+  return results;
 }
 
 async function carryOut(client: Client, { name, claim, over, divergences }: Check): Promise<CheckResult> {

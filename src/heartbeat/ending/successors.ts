@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { AgentHealth } from './agent-health.js';
-import { CommentPolicy } from './comment-policy.js';
+import { CommentPolicy, type CommentVerdict } from './comment-policy.js';
 import type { EndedRun } from '../runs/ended-run.js';
 import { Promotions } from './promotions.js';
 import { Retries, type Retry } from './retries.js';
@@ -25,11 +25,16 @@ export class Successors {
   async settle(ended: EndedRun[]): Promise<void> {
     await this.health.follow(ended);
     const wakeable = await this.wakeableAgents(ended);
+    const verdicts = new Map<string, CommentVerdict>();
     for (const run of ended) {
-      const retry = await this.retryOf(run, wakeable.has(run.agentId) && !run.isUnwanted);
+      const isWakeable = wakeable.has(run.agentId) && !run.isUnwanted;
+      const verdict = await this.judge(run, isWakeable);
+      if (run.issueId) verdicts.set(run.id, verdict);
+      const retry = isWakeable ? this.retryOf(run, verdict) : null;
       if (retry) await this.retries.make(run, retry);
       if (run.status === 'succeeded' && run.issueId) await this.supersede(run);
     }
+    await this.keep(verdicts);
     const freed = ended.flatMap((run) => (run.issueId ? [run.issueId] : []));
     // The retries have to be seen by what looks for live runs.
     if (freed.length > 0) await this.em.flush();
@@ -37,15 +42,23 @@ export class Successors {
   }
 
   /** A loss, a shutdown or a transient failure has its own retry; any other end is held to the comment policy. */
-  private async retryOf(run: EndedRun, wakeable: boolean): Promise<Retry | null> {
-    const retry = this.retries.after(run);
-    const excused = run.status === 'cancelled' || run.leaseId === null || this.retries.isExcused(run);
-    const verdict = excused ? 'not_applicable' : await this.comments.judge(run, wakeable);
-    if (run.issueId) {
-      await this.em.execute(`update heartbeat_runs set issue_comment_status = ? where id = ?`, [verdict, run.id]);
-    }
-    if (!wakeable || run.status === 'cancelled') return null;
-    return verdict === 'retry_queued' ? { reason: 'missing_issue_comment', notBefore: null } : retry;
+  private async judge(run: EndedRun, wakeable: boolean): Promise<CommentVerdict> {
+    const isExcused = run.status === 'cancelled' || run.leaseId === null || this.retries.isExcused(run);
+    return isExcused ? 'not_applicable' : this.comments.judge(run, wakeable);
+  }
+
+  private retryOf(run: EndedRun, verdict: CommentVerdict): Retry | null {
+    if (run.status === 'cancelled') return null;
+    return verdict === 'retry_queued' ? { reason: 'missing_issue_comment', notBefore: null } : this.retries.after(run);
+  }
+
+  private async keep(verdicts: Map<string, CommentVerdict>): Promise<void> {
+    if (verdicts.size === 0) return;
+    await this.em.execute(
+      `update heartbeat_runs r set issue_comment_status = x.value
+       from jsonb_each_text(?::jsonb) x where r.id = x.key::uuid`,
+      [JSON.stringify(Object.fromEntries(verdicts))],
+    );
   }
 
   /** The agent has done the work: what it had scheduled to try again on that issue is not needed any more. */

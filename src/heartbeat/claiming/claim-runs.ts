@@ -81,14 +81,21 @@ export class ClaimRuns {
     await this.markRunning(starting, contexts);
     for (const { run } of starting) {
       const ref = { id: run.id, companyId: run.company_id, agentId: run.agent_id };
-      this.em.create(HeartbeatRunEvent, statusEvent(ref, 'running'));
+      const runner = { runnerId: this.identity.id, host: this.identity.host };
+      this.em.create(HeartbeatRunEvent, { ...statusEvent(ref, 'running'), payload: { status: 'running', ...runner } });
     }
     await this.events.record(
       starting.map(
         ({ run, leaseId, environment }) =>
           new HeartbeatStarted(
             { id: run.id, companyId: run.company_id, agentId: run.agent_id },
-            { leaseId, environmentId: environment.id, runnerId: this.identity.id, issueId: run.issue_id },
+            {
+              leaseId,
+              environmentId: environment.id,
+              runnerId: this.identity.id,
+              host: this.identity.host,
+              issueId: run.issue_id,
+            },
           ),
       ),
     );

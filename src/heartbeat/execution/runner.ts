@@ -74,7 +74,9 @@ export class Runner implements BeforeApplicationShutdown {
     this.claimNothing();
     const { drainSec } = this.config;
     const running = this.running.all().length;
-    if (running > 0) this.logger.log({ running, drainSec }, 'Asked to stop: waiting for runs to end by themselves');
+    if (running > 0) {
+      this.logger.log({ running, drainSec }, 'Asked to stop: waiting for runs to end; asked again, it ends them');
+    }
     const over = delay(drainSec * 1000, undefined, { signal: enough, ref: false }).catch(() => undefined);
     await Promise.race([this.slots, over]);
   }

@@ -5,6 +5,7 @@ import { FOLDS } from '../../src/activity/verify/folds.js';
 import { checkRecord, verifyRecord } from '../../src/activity/verify/verify-record.js';
 import { anyDriverIsLocal, Fleet } from '../support/fleet.js';
 import { HandRunner, OUTCOMES } from '../support/hand-runner.js';
+import { holdTransaction } from '../support/held-transaction.js';
 import { Scenario } from '../support/scenario.js';
 import { startStillApp } from '../support/still-app.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
@@ -102,6 +103,32 @@ describe('the verification of the record', () => {
 
     const { status, body } = await fleet.user.api.get<{ ok: boolean; checks: object[] }>('/admin/verify');
     expect({ status, ok: body.ok }).toEqual({ status: 200, ok: true });
+  });
+
+  it('is of one moment, however long it takes', async () => {
+    const other = await holdTransaction(app.database, 'lock table agents in access exclusive mode');
+    const verified = verify();
+    await other.blocksSomebody();
+    await other.query(
+      `insert into agents (id, company_id, name, adapter_type) values (gen_random_uuid(), $1, 'x', 'process')`,
+      [fleet.companyId],
+    );
+    await other.commit();
+    expect(wrong(await verified)).toEqual([]);
+
+    const { body } = await fleet.user.api.get<{ ok: boolean; checks: { name: string; found: number }[] }>(
+      '/admin/verify',
+    );
+    expect(body.checks.filter(({ found }) => found > 0)).toMatchObject([{ name: 'agents_as_recorded', found: 1 }]);
+    expect(body.ok).toBe(false);
+    await app.database.query(`delete from agents where name = 'x'`);
+  });
+
+  it('is for operators', async () => {
+    const { body } = await fleet.user.api.post<{ token: string }>(`/agents/${await fleet.agent()}/keys`, {
+      name: 'mine',
+    });
+    expect((await fleet.user.api.as(body.token).get('/admin/verify')).status).toBe(403);
   });
 
   it('knows of every event whether it says something about a state', () => {

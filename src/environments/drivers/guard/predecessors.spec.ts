@@ -1,13 +1,16 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Logger } from '@nestjs/common';
+import { eventually } from '../../../../test/support/eventually.js';
 import { GuardedGroup } from '../../../../test/support/guarded-group.js';
 import { newId } from '../../../database/id.js';
 import type { BerthConfig } from '../../../config/config.js';
 import { Predecessors } from './predecessors.js';
-import { bootId, statOf } from './process-table.js';
+import { bootId, hasEnded, statOf } from './process-table.js';
 import { journalsIn, writeJournal, type HeldGroup, type RunnerJournal } from './runner-journal.js';
 
 describe(Predecessors.name, () => {
@@ -63,6 +66,18 @@ describe(Predecessors.name, () => {
     await start();
     expect(group.isRunning).toBe(true);
     expect(existsSync(file())).toBe(true);
+  });
+
+  it('count as dead also while nobody has collected them', async () => {
+    const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 600'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const [output] = (await once(parent.stdout, 'data')) as [Buffer];
+    const pid = Number(output);
+    const { startTime } = statOf(pid)!;
+    await eventually(async () => statOf(pid)!, hasEnded);
+    left({ runner: { pid, startTime } });
+    await start();
+    parent.kill();
+    expect(group.isRunning).toBe(false);
   });
 
   it('have that ended, too, of which they could not say what it became', async () => {

@@ -1,9 +1,27 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import type { LeasePolicy } from '../environments/lease-policy.js';
+import type { PlaceState } from './places/environment-place.entity.js';
 import { createdAtColumn, idColumn, objectColumn, timeColumn, updatedAtColumn } from '../database/columns.js';
 
 export const LEASE_STATUSES = ['active', 'released', 'expired', 'failed'] as const;
 export type LeaseStatus = (typeof LEASE_STATUSES)[number];
+
+/** How clients see it: `retained` is an ended one whose place is kept after its failure. */
+export const SHOWN_LEASE_STATUSES = [...LEASE_STATUSES, 'retained'] as const;
+export type ShownLeaseStatus = (typeof SHOWN_LEASE_STATUSES)[number];
+
+/** How the clean-up of a lease's place stands; null while there is nothing to clean up. */
+export const CLEANUP_STATUSES = ['pending', 'success', 'failed'] as const;
+export type CleanupStatus = (typeof CLEANUP_STATUSES)[number];
+
+/** What a lease says of its place. */
+export interface LeasedPlace {
+  readonly state: PlaceState;
+  /** Whoever holds it, or held it last: not this lease, once it was handed on. */
+  readonly leaseId: string;
+  readonly attempts: number;
+  readonly isParked: boolean;
+}
 
 const EnvironmentLeaseSchema = defineEntity({
   name: 'EnvironmentLease',
@@ -27,6 +45,15 @@ const EnvironmentLeaseSchema = defineEntity({
     /** Which of the environment's places it has; null where the environment has no capacity. */
     slot: p.integer().nullable(),
     placeId: p.uuid().nullable(),
+    /** How its place stands; null where its driver leaves nothing behind. */
+    place: p
+      .json<LeasedPlace>()
+      .nullable()
+      .formula(
+        (columns) => `(select jsonb_build_object('state', place.state, 'leaseId', place.lease_id,
+          'attempts', place.attempts, 'isParked', place.parked_at is not null)
+          from environment_places place where place.id = ${columns.placeId})`,
+      ),
     fencingToken: p.bigint('number'),
     /** How long it lasts from each renewal on, in seconds. */
     ttlSec: p.integer(),
@@ -54,6 +81,17 @@ const EnvironmentLeaseSchema = defineEntity({
  * file of its own: `acquire-leases.ts`, `renew-leases.ts`, `end-leases.ts`.
  */
 export class EnvironmentLease extends EnvironmentLeaseSchema.class {
+  get shownStatus(): ShownLeaseStatus {
+    return this.place?.state === 'retained' && this.place.leaseId === this.id ? 'retained' : this.status;
+  }
+
+  /** `failed` once nobody tries any more. */
+  get cleanupStatus(): CleanupStatus | null {
+    if (this.place?.state === 'gone') return 'success';
+    if (this.place?.state !== 'cleaning') return null;
+    return this.place.isParked ? 'failed' : 'pending';
+  }
+
   /** Writes keys over the present ones; null takes one out. */
   mergeMetadata(patch: Record<string, unknown>): void {
     const merged = Object.entries({ ...this.metadata, ...patch });

@@ -1,6 +1,5 @@
 import { Body, Controller, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
 import { ApiForbiddenResponse, ApiGoneResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
-import { BerthConfig } from '../config/config.js';
 import type { Page } from '../database/page.js';
 import { ApiPage } from '../http/api-page.decorator.js';
 import { IdPipe } from '../http/id.pipe.js';
@@ -13,10 +12,7 @@ const TOKEN_REQUIRED = { description: '`fencing_token_required`' };
 @ApiTags('Leases')
 @Controller()
 export class LeasesController {
-  constructor(
-    private readonly leases: LeasesService,
-    private readonly config: BerthConfig,
-  ) {}
+  constructor(private readonly leases: LeasesService) {}
 
   /** A company's leases, newest first. */
   @Get('companies/:companyId/environment-leases')
@@ -61,7 +57,6 @@ export class LeasesController {
   @ApiForbiddenResponse(TOKEN_REQUIRED)
   @ApiGoneResponse(NOT_HELD)
   async renew(@Param('leaseId', IdPipe) leaseId: string, @Body() body: RenewLeaseDto): Promise<LeaseResponse> {
-    const ttlSec = body.ttlSec ?? this.config.leaseTtlSec;
-    return LeaseResponse.from(await this.leases.renew(leaseId, ttlSec, body.fencingToken));
+    return LeaseResponse.from(await this.leases.renew(leaseId, body.ttlSec ?? null, body.fencingToken));
   }
 }

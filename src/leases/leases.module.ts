@@ -6,6 +6,8 @@ import { AcquireLeases } from './acquire-leases.js';
 import { EndLeases } from './end-leases.js';
 import { BeginPlaces } from './places/begin-places.js';
 import { CleanUpPlaces } from './places/clean-up-places.js';
+import { EnvironmentPlacesController } from './places/environment-places.controller.js';
+import { EnvironmentPlacesService } from './places/environment-places.service.js';
 import { LeavePlaces } from './places/leave-places.js';
 import { PlaceSweeper } from './places/place-sweeper.js';
 import { SettlePlaces } from './places/settle-places.js';
@@ -16,7 +18,7 @@ import { RevokeLeases } from './revoke-leases.js';
 
 @Module({
   imports: [RestoreModule, CompaniesModule, EnvironmentsModule],
-  controllers: [LeasesController],
+  controllers: [LeasesController, EnvironmentPlacesController],
   providers: [
     AcquireLeases,
     EndLeases,
@@ -27,6 +29,7 @@ import { RevokeLeases } from './revoke-leases.js';
     SettlePlaces,
     LeavePlaces,
     CleanUpPlaces,
+    EnvironmentPlacesService,
     PlaceSweeper,
   ],
   exports: [

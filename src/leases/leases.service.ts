@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { EntityManager } from '@mikro-orm/postgresql';
+import { EntityManager, raw } from '@mikro-orm/postgresql';
 import type { FilterQuery } from '@mikro-orm/core';
 import { assertCompanyAccess } from '../auth/access.js';
 import { CompaniesService } from '../companies/companies.service.js';
@@ -10,18 +10,19 @@ import { InvalidInputError, NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
 import { currentActor } from '../events/request-scope.js';
 import { EndLeases } from './end-leases.js';
-import { EnvironmentLease, type LeaseStatus } from './environment-lease.entity.js';
+import { EnvironmentLease, type ShownLeaseStatus } from './environment-lease.entity.js';
 import { FencingTokenRequiredError, LeaseLostError } from './lease-errors.js';
 import { LeaseMetadataChanged } from './leases.events.js';
+import { EnvironmentPlace } from './places/environment-place.entity.js';
 import { RenewLeases } from './renew-leases.js';
 
 /** Which leases a list shows. */
 export interface LeaseFilter extends PageRequest {
-  readonly status?: LeaseStatus;
+  readonly status?: ShownLeaseStatus;
   readonly environmentId?: string;
   readonly runId?: string;
-  /** Only what was held at this time. */
-  readonly asOf?: Date;
+  /** Only what was held at this time: ISO 8601 with a zone. */
+  readonly asOf?: string;
 }
 
 /** Most bytes of a lease's metadata, as JSON. */
@@ -86,9 +87,10 @@ export class LeasesService {
 
   /**
    * Extends one lease from now on. Changes no state, so nothing is recorded.
+   * @param ttlSec in seconds; the lease's own unless given.
    * @throws NotFoundError, FencingTokenRequiredError, LeaseLostError
    */
-  async renew(leaseId: string, ttlSec: number, fencingToken?: number): Promise<EnvironmentLease> {
+  async renew(leaseId: string, ttlSec: number | null, fencingToken?: number): Promise<EnvironmentLease> {
     return inTransaction(this.em, async () => {
       const lease = await this.hold(leaseId, fencingToken);
       const held = { id: lease.id, fencingToken: lease.fencingToken };
@@ -99,12 +101,13 @@ export class LeasesService {
   }
 
   /**
-   * Releases a lease that no run holds. Repeating it changes nothing.
+   * Releases a lease that no run is held by. Repeating it changes nothing; a holder whose lease has run out before is told.
    * @throws NotFoundError, FencingTokenRequiredError, LeaseLostError
    */
   release(leaseId: string, reason: string | null, fencingToken?: number): Promise<EnvironmentLease> {
     return inTransaction(this.em, async () => {
       const lease = await this.lock(leaseId, fencingToken);
+      if (fencingToken !== undefined && lease.status !== 'released') await this.assertHeld(lease);
       if (lease.status === 'active') {
         await this.ends.end([{ id: leaseId, status: 'released', reason, agentId: null, succeeded: true }]);
       }
@@ -115,12 +118,17 @@ export class LeasesService {
   /** Locks a lease that the caller has to hold now. */
   private async hold(leaseId: string, fencingToken?: number): Promise<EnvironmentLease> {
     const lease = await this.lock(leaseId, fencingToken);
-    const [{ expired }] = await this.em.execute<[{ expired: boolean }]>(
-      `select clock_timestamp() >= ?::timestamptz as expired`,
-      [lease.expiresAt.toISOString()],
-    );
-    if (lease.status !== 'active' || expired) throw new LeaseLostError(leaseId);
+    await this.assertHeld(lease);
     return lease;
+  }
+
+  /** One that has run out, or was revoked until now, is lost whether or not it has been ended. */
+  private async assertHeld({ id, status, expiresAt, revokeAt }: EnvironmentLease): Promise<void> {
+    const [{ over }] = await this.em.execute<[{ over: boolean }]>(
+      `select clock_timestamp() >= least(?::timestamptz, ?::timestamptz) as over`,
+      [expiresAt.toISOString(), revokeAt?.toISOString() ?? null],
+    );
+    if (status !== 'active' || over) throw new LeaseLostError(id);
   }
 
   private async lock(leaseId: string, fencingToken?: number): Promise<EnvironmentLease> {
@@ -138,13 +146,28 @@ export class LeasesService {
     const before = idFromCursor(cursor);
     const where: FilterQuery<EnvironmentLease>[] = [
       scope,
-      status ? { status } : {},
+      status ? this.shownAs(status) : {},
       environmentId ? { environmentId } : {},
       runId ? { heartbeatRunId: runId } : {},
-      asOf ? { acquiredAt: { $lte: asOf }, $or: [{ releasedAt: null }, { releasedAt: { $gt: asOf } }] } : {},
+      asOf ? heldAt(new Date(asOf)) : {},
       before ? { id: { $lt: before } } : {},
     ];
     const rows = await this.em.find(EnvironmentLease, { $and: where }, { orderBy: { id: 'desc' }, limit: limit + 1 });
     return Page.of(rows, limit, ({ id }) => id);
   }
+
+  /** What is shown as retained is not shown as what it ended as. */
+  private shownAs(status: ShownLeaseStatus): FilterQuery<EnvironmentLease> {
+    const retained = this.em.createQueryBuilder(EnvironmentPlace).select('leaseId').where({ state: 'retained' });
+    if (status === 'retained') return { id: { $in: retained } };
+    return { status, id: { $nin: retained } };
+  }
 }
+
+/** A lease is held from its acquisition on, and at the time of its release no more. Ended ones are found by an index. */
+const heldAt = (time: Date): FilterQuery<EnvironmentLease> => ({
+  $or: [
+    { status: 'active', acquiredAt: { $lte: time } },
+    { status: { $ne: 'active' }, [raw('tstzrange(acquired_at, released_at) @> ?::timestamptz', [time])]: [] },
+  ],
+});

@@ -13,8 +13,8 @@ export class RenewLeases {
   constructor(private readonly em: EntityManager) {}
 
   /**
-   * Renews the leases that are still active, unexpired and held under the given tokens, in one statement. None lives on
-   * past its lifetime.
+   * Renews the leases that are still active, unexpired and held under the given tokens, in one statement. None is
+   * extended past its lifetime, or past when it is to end because it was revoked.
    * @param ttlSec from now, by the database's clock; each lease's own unless given.
    * @returns the new expiry of each that was renewed; what is missing is lost.
    */
@@ -22,10 +22,11 @@ export class RenewLeases {
     if (leases.length === 0) return new Map();
     const rows = await this.em.execute<{ id: string; expires_at: string }[]>(
       `update environment_leases l
-       set last_used_at = clock_timestamp(), expires_at = least(l.lifetime_ends_at,
-         greatest(l.expires_at, clock_timestamp() + make_interval(secs => coalesce(?::integer, l.ttl_sec))))
+       set last_used_at = clock_timestamp(), expires_at = greatest(l.expires_at, least(l.lifetime_ends_at, l.revoke_at,
+         clock_timestamp() + make_interval(secs => coalesce(?::integer, l.ttl_sec))))
        from jsonb_to_recordset(?::jsonb) as x(id uuid, "fencingToken" bigint)
-       where l.id = x.id and l.fencing_token = x."fencingToken" and l.status = 'active' and l.expires_at > clock_timestamp()
+       where l.id = x.id and l.fencing_token = x."fencingToken" and l.status = 'active'
+         and least(l.expires_at, l.revoke_at) > clock_timestamp()
        returning l.id, l.expires_at`,
       [ttlSec, JSON.stringify(leases.map(({ id, fencingToken }) => ({ id, fencingToken })))],
     );

@@ -27,6 +27,11 @@ export interface Lease {
   releasedAt: string | null;
   expiresAt: string;
   failureReason: string | null;
+  placeId: string | null;
+  slot: number | null;
+  heldUntil: string | null;
+  cleanupStatus: string | null;
+  cleanupAttempts: number;
 }
 
 export interface ActivityEntry {

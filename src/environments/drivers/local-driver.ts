@@ -1,29 +1,38 @@
 import { constants } from 'node:fs';
 import { access, mkdir, stat } from 'node:fs/promises';
-import { dirname, isAbsolute, join } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { BerthConfig } from '../../config/config.js';
 import { InvalidInputError, type FieldProblem } from '../../errors/domain-error.js';
-import { PlaceUnavailableError } from './driver-errors.js';
+import { ThisHost } from '../this-host.js';
 import type {
   Command,
   CommandResult,
   DriverCapabilities,
   EnvironmentDriver,
+  PlacePlan,
+  PlaceRequest,
   ProbeResult,
   RealisedPlace,
   RealiseRequest,
 } from './environment-driver.port.js';
 import { ProcessGuard } from './guard/process-guard.js';
+import { directoryIn, makeDirectory, orUnavailable, removeDirectory, type DirectoryFacts } from './place-directory.js';
 import { runCommand } from './run-command.js';
 
-/** The machine that the runner itself is on. It leaves nothing behind: a directory is given, or the company's own. */
+/** Whose directory runs start in: whoever comes shares one, or each lease has its own. */
+const DIRECTORIES: readonly unknown[] = ['shared', 'per_lease'];
+
+/**
+ * The machine that the runner itself is on. What it leaves behind is a lease's own directory, if the config asks for
+ * one; a directory that is given or the company's own stays.
+ */
 @Injectable()
 export class LocalDriver implements EnvironmentDriver {
   readonly capabilities: DriverCapabilities = {
     driver: 'local',
     description: 'Runs on the machine of the Berth server (or runner) itself, in a directory.',
-    hasPlaces: false,
+    hasPlaces: true,
     configSchema: {
       type: 'object',
       additionalProperties: false,
@@ -33,6 +42,13 @@ export class LocalDriver implements EnvironmentDriver {
           description:
             'Absolute path of the directory in which runs start. It is created if it is missing. Without it each company has a directory of its own under the home of Berth.',
         },
+        directory: {
+          type: 'string',
+          enum: DIRECTORIES,
+          default: 'shared',
+          description:
+            "With `per_lease` each lease has a directory of its own there, which is removed when the environment's lease policy says so. A run whose issue has an execution workspace starts in that instead.",
+        },
       },
     },
   };
@@ -40,6 +56,7 @@ export class LocalDriver implements EnvironmentDriver {
   constructor(
     private readonly config: BerthConfig,
     private readonly guard: ProcessGuard,
+    private readonly host: ThisHost,
   ) {}
 
   validateConfig(config: unknown): Record<string, unknown> {
@@ -47,22 +64,28 @@ export class LocalDriver implements EnvironmentDriver {
       throw invalid([{ field: 'config', message: 'must be an object' }]);
     }
     const problems: FieldProblem[] = Object.keys(config)
-      .filter((key) => key !== 'cwd')
+      .filter((key) => key !== 'cwd' && key !== 'directory')
       .map((key) => ({ field: `config.${key}`, message: 'is not known to the driver "local"' }));
-    const { cwd } = config as { cwd?: unknown };
+    const { cwd, directory } = config as { cwd?: unknown; directory?: unknown };
     if (cwd !== undefined && !isDirectoryPath(cwd)) {
       problems.push({ field: 'config.cwd', message: 'must be the absolute path of a directory' });
     }
+    if (directory !== undefined && !DIRECTORIES.includes(directory)) {
+      problems.push({ field: 'config.directory', message: `must be one of: ${DIRECTORIES.join(', ')}` });
+    }
     if (problems.length > 0) throw invalid(problems);
-    return cwd === undefined ? {} : { cwd };
+    return { ...(cwd !== undefined && { cwd }), ...(directory !== undefined && { directory }) };
   }
 
-  planPlace(): null {
-    return null;
+  planPlace({ placeId, companyId, config }: PlaceRequest): PlacePlan | null {
+    if (!isPerLease(config)) return null;
+    const root = configuredCwd(config) ?? join(this.placesRoot(), companyId);
+    const facts: DirectoryFacts = { placeId, directory: resolve(root, placeId) };
+    return { facts: { ...facts }, host: this.host.id };
   }
 
   async probe(config: Record<string, unknown>): Promise<ProbeResult> {
-    const cwd = configuredCwd(config) ?? this.workspacesRoot();
+    const cwd = configuredCwd(config) ?? (isPerLease(config) ? this.placesRoot() : this.workspacesRoot());
     const [existing, isDirectory] = await nearestExisting(cwd);
     const details = { cwd, exists: existing === cwd, platform: process.platform };
     if (!isDirectory) return { ok: false, summary: `${existing} is not a directory`, details };
@@ -77,29 +100,33 @@ export class LocalDriver implements EnvironmentDriver {
 
   async realise(request: RealiseRequest, signal: AbortSignal): Promise<RealisedPlace> {
     signal.throwIfAborted();
-    const cwd = request.workspaceCwd ?? configuredCwd(request.config) ?? join(this.workspacesRoot(), request.companyId);
-    try {
-      await mkdir(cwd, { recursive: true });
-    } catch (error) {
-      throw new PlaceUnavailableError(
-        `The directory ${cwd} could not be made ready: ${(error as NodeJS.ErrnoException).message}`,
-      );
-    }
-    return { providerLeaseId: null, cwd };
+    const { companyId, config, workspaceCwd, facts } = request;
+    const own = facts && directoryIn(facts);
+    if (own) await orUnavailable(own, makeDirectory(own));
+    if (own && !workspaceCwd) return { providerLeaseId: own, cwd: own };
+    const cwd = workspaceCwd ?? configuredCwd(config) ?? join(this.workspacesRoot(), companyId);
+    await orUnavailable(cwd, mkdir(cwd, { recursive: true }));
+    return { providerLeaseId: own, cwd };
   }
 
   execute(place: RealisedPlace, command: Command): Promise<CommandResult> {
     return runCommand(place.cwd, command, this.guard);
   }
 
-  async teardown(): Promise<'absent'> {
-    return 'absent';
+  async teardown(facts: Record<string, unknown>, signal: AbortSignal): Promise<'removed' | 'absent'> {
+    return removeDirectory(directoryIn(facts), signal);
   }
 
   private workspacesRoot(): string {
     return join(this.config.home, 'workspaces');
   }
+
+  private placesRoot(): string {
+    return join(this.config.home, 'places');
+  }
 }
+
+const isPerLease = (config: Record<string, unknown>) => config.directory === 'per_lease';
 
 const configuredCwd = (config: Record<string, unknown>) => (typeof config.cwd === 'string' ? config.cwd : null);
 

@@ -133,8 +133,7 @@ describe('a database that may have been restored', () => {
     await eventually(
       () => database.query(waiting),
       (rows) => rows.length === 2,
-    );
-    await held.commit();
+    ).finally(() => held.commit());
     await Promise.all(both);
 
     const { epoch } = await instance();

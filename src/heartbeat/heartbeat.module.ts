@@ -62,6 +62,12 @@ import { WaitDeadlines } from './waiting/wait-deadlines.js';
 import { WaitingReasons } from './waiting/waiting-reasons.js';
 import { Waits } from './waiting/waits.js';
 import { QueueController } from './http/queue.controller.js';
+import { ReservationsController } from './http/reservations.controller.js';
+import { GrantLease } from './reserving/grant-lease.js';
+import { LeaseRequests } from './reserving/lease-requests.js';
+import { Refusals } from './reserving/refusals.js';
+import { ReservationsService } from './reserving/reservations.service.js';
+import { WaitingLine } from './reserving/waiting-line.js';
 import { WakeController } from './http/wake.controller.js';
 import { WakePayloads } from './wakes/wake-payloads.js';
 import { WakeService } from './wakes/wake.service.js';
@@ -95,6 +101,7 @@ const END = [
 const FOLLOW_UP = [Successors, Retries, CommentPolicy, AgentHealth];
 const RUNNER = [Runner, RunnerIdentity, RunnerRegistry, RunningRuns, Renewer, DispatchTriggers, RunTokenResolver];
 const WAIT = [Waits, WaitingReasons, WaitDeadlines, Blockers, QueueService];
+const RESERVE = [ReservationsService, GrantLease, WaitingLine, LeaseRequests, Refusals];
 const READ = [RunsService, RunnersService, PlacementsService, RunLogs, RunLogStore, RunLogReader];
 
 @Module({
@@ -107,7 +114,8 @@ const READ = [RunsService, RunnersService, PlacementsService, RunLogs, RunLogSto
     RunnersController,
     ReleaseController,
     RevokeController,
+    ReservationsController,
   ],
-  providers: [...WAKE, ...PROVISION, ...EXECUTE, ...END, ...FOLLOW_UP, ...RUNNER, ...WAIT, ...READ],
+  providers: [...WAKE, ...PROVISION, ...EXECUTE, ...END, ...FOLLOW_UP, ...RUNNER, ...WAIT, ...RESERVE, ...READ],
 })
 export class HeartbeatModule {}

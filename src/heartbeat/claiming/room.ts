@@ -76,8 +76,7 @@ export class Room {
   }
 
   private freeSlot({ slots }: ChosenEnvironment): number {
-    let slot = 1;
-    while (slots.has(slot)) slot += 1;
+    const slot = lowestFree(slots);
     slots.add(slot);
     return slot;
   }
@@ -89,6 +88,13 @@ export class Room {
     environment.kept = environment.kept.filter((place) => place !== warm);
     this.evicted.push(warm.id);
   }
+}
+
+/** The lowest number that none of the slots in use has. */
+export function lowestFree(slots: ReadonlySet<number>): number {
+  let slot = 1;
+  while (slots.has(slot)) slot += 1;
+  return slot;
 }
 
 /** Whether a place is what a new one would be: made by the same driver from the same config, used by the same adapter. */

@@ -4,6 +4,7 @@ import { CompanyUpdated } from '../../companies/companies.events.js';
 import { DatabaseNotifications } from '../../database/notifications.js';
 import { EnvironmentActivated, EnvironmentUpdated } from '../../environments/environments.events.js';
 import { AfterCommit } from '../../events/listeners.js';
+import { LeaseExpired, LeaseFailed, LeaseReleased } from '../../leases/leases.events.js';
 import { PlaceForgotten, PlaceGone } from '../../leases/places/places.events.js';
 import {
   HeartbeatCancelled,
@@ -33,6 +34,10 @@ export class DispatchTriggers {
   @AfterCommit(HeartbeatFailed)
   @AfterCommit(HeartbeatTimedOut)
   @AfterCommit(HeartbeatCancelled)
+  // So does the end of what no run held, or of what it held besides.
+  @AfterCommit(LeaseReleased)
+  @AfterCommit(LeaseExpired)
+  @AfterCommit(LeaseFailed)
   // So does what its end left behind, under its environment's capacity.
   @AfterCommit(PlaceGone)
   @AfterCommit(PlaceForgotten)

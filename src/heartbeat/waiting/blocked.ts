@@ -37,6 +37,9 @@ export interface BlockedRow {
   stored_scope_id: string | null;
 }
 
+/** What keeps somebody waiting, as far as it takes to say who has it. */
+export type Blocked = Pick<BlockedRow, 'id' | 'due_at' | 'code' | 'scope_type' | 'scope_id' | 'scope_name'>;
+
 const RUNNER_IS_ALIVE = `runner.stopped_at is null and runner.draining_since is null
   and runner.last_seen_at > clock_timestamp() - interval '15 seconds'`;
 

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import type { WaitingReason } from '../runs/heartbeat-run.entity.js';
-import type { BlockedRow } from './blocked.js';
+import type { Blocked } from './blocked.js';
 import { reasonOf } from './waiting-reasons.js';
 
 /** Somebody who has what a run waits for. */
@@ -73,8 +73,8 @@ const HELD = new Set([
 export class Blockers {
   constructor(private readonly em: EntityManager) {}
 
-  /** The reasons of waiting runs, by run. */
-  async explain(rows: BlockedRow[]): Promise<Map<string, ExplainedReason>> {
+  /** The reasons of those who wait, by their ids. */
+  async explain(rows: Blocked[]): Promise<Map<string, ExplainedReason>> {
     const held = rows.filter((row) => HELD.has(row.code) && row.scope_id);
     const holders = new Map<string, BlockerRow[]>();
     for (const type of new Set(held.map((row) => row.scope_type!))) {
@@ -98,7 +98,7 @@ export class Blockers {
   }
 }
 
-function explained(row: BlockedRow, all: BlockerRow[]): ExplainedReason {
+function explained(row: Blocked, all: BlockerRow[]): ExplainedReason {
   // A queued run of an issue does not wait for itself.
   const holders = all.filter((holder) => holder.run_id !== row.id);
   const reason = reasonOf(row);

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../../database/page.js';
+import { isFresh } from '../claiming/destination.js';
 import type { WaitingReason } from '../runs/heartbeat-run.entity.js';
 import { Blockers, type ExplainedReason } from './blockers.js';
 import { WaitingReasons } from './waiting-reasons.js';
@@ -39,7 +40,7 @@ const KINDS: Record<QueueKind, string> = {
   run: `select 'run' as kind, id, company_id, agent_id, issue_id, null::uuid as environment_id, null as holder, status, due_at,
       waiting_reason from heartbeat_runs where status in ('queued', 'scheduled_retry')`,
   reservation: `select 'reservation', id, company_id, null::uuid, null::uuid, environment_id, holder, 'waiting', created_at,
-      waiting_reason from lease_requests`,
+      waiting_reason from lease_requests where ${isFresh('lease_requests')}`,
   wake: `select 'wake', w.id, w.company_id, w.agent_id, w.issue_id, null::uuid, null, w.status, w.created_at,
       jsonb_build_object('code', 'issue_busy', 'message', 'It waits until the issue is free: run '
         || coalesce(live_run_of_issue(w.issue_id)::text, 'none') || ' is live on it',

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import type { WaitingReason } from '../runs/heartbeat-run.entity.js';
-import { blocked, REASONS, type BlockedRow } from './blocked.js';
+import { blocked, REASONS, type Blocked, type BlockedRow } from './blocked.js';
 
 /** Where a look through all waiting runs has got to. */
 export interface LookedThrough {
@@ -54,7 +54,7 @@ export class WaitingReasons {
 }
 
 /** The sentence for a person, and what it is about. */
-export function reasonOf({ code, due_at: dueAt, ...row }: BlockedRow): WaitingReason {
+export function reasonOf({ code, due_at: dueAt, ...row }: Blocked): WaitingReason {
   const { scope_type: type, scope_id: id, scope_name: name } = row;
   return { code, message: REASONS[code](name ?? dueAt), scope: type && id ? { type, id } : null };
 }

@@ -28,6 +28,7 @@ interface EndedRow {
   execution_workspace_id: string | null;
   issue_id: string | null;
   heartbeat_run_id: string | null;
+  holder: string;
   status: Exclude<LeaseStatus, 'active'>;
 }
 
@@ -61,7 +62,7 @@ export class EndLeases {
          held_until = case when l.place_id is null then greatest(ending.at, l.acquired_at) end
        from ending where l.id = ending.lease_id and l.status = 'active'
        returning l.id, l.company_id, l.environment_id, l.provider, l.lease_policy, l.execution_workspace_id, l.issue_id,
-         l.heartbeat_run_id, l.run_lease_id, l.place_id, l.status`,
+         l.heartbeat_run_id, l.run_lease_id, l.place_id, l.holder, l.status`,
       [JSON.stringify(ends)],
     );
     const wanted = new Map(ends.map((end) => [end.id, end]));
@@ -78,6 +79,7 @@ export class EndLeases {
           issueId: row.issue_id,
           heartbeatRunId: row.heartbeat_run_id,
           agentId: endOf(row)?.agentId ?? null,
+          holder: row.holder,
           status: row.status,
           reason: endOf(row)?.reason,
         }),

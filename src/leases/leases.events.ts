@@ -13,6 +13,7 @@ export interface LeaseFacts {
   readonly issueId: string | null;
   readonly heartbeatRunId: string | null;
   readonly agentId: string | null;
+  readonly holder: string;
   readonly status: LeaseStatus;
   /** Why it ended, where that needs saying. */
   readonly reason?: string | null;
@@ -33,7 +34,7 @@ abstract class LeaseEvent extends DomainEvent {
   }
 
   override details(): Record<string, unknown> {
-    const { environmentId, driver, leasePolicy, executionWorkspaceId, issueId, status, reason } = this.lease;
+    const { environmentId, driver, leasePolicy, executionWorkspaceId, issueId, holder, status, reason } = this.lease;
     return {
       environmentId,
       driver,
@@ -41,6 +42,7 @@ abstract class LeaseEvent extends DomainEvent {
       provider: driver,
       executionWorkspaceId,
       issueId,
+      holder,
       status,
       ...(reason ? { reason } : {}),
     };

@@ -1,6 +1,7 @@
 import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { newId } from '../../src/database/id.js';
 import { CommandNotStartedError } from '../../src/environments/drivers/driver-errors.js';
 import type {
   Command,
@@ -22,27 +23,32 @@ export interface DriverUnderTest {
 
 const MEBIBYTE = 1024 * 1024;
 
-/** What every driver promises, whatever its places are. */
+/** What every driver promises, whatever its places are; of those that it makes, see `environmentPlacesContract`. */
 export function environmentDriverContract(name: string, make: () => Promise<DriverUnderTest>): void {
   describe(`${name}: the contract of environment drivers`, () => {
     let tested: DriverUnderTest;
     let place: RealisedPlace;
     let scratch: string;
 
+    let facts: Record<string, unknown> | null;
+    const never = new AbortController().signal;
+
     beforeAll(async () => {
       tested = await make();
       scratch = await realpath(await mkdtemp(join(tmpdir(), 'berth-driver-')));
+      const request = { placeId: newId(), companyId: newId(), config: tested.config };
+      facts = tested.driver.planPlace(request)?.facts ?? null;
       place = await realise(null);
     });
     afterAll(async () => {
-      await tested.driver.teardown(place);
+      if (facts) await tested.driver.teardown(facts, never);
       await rm(scratch, { recursive: true, force: true });
     });
 
     const realise = (workspaceCwd: string | null) =>
       tested.driver.realise(
-        { leaseId: 'a lease', companyId: 'a company', config: tested.config, workspaceCwd },
-        new AbortController().signal,
+        { leaseId: 'a lease', companyId: 'a company', config: tested.config, workspaceCwd, facts },
+        never,
       );
 
     describe('validateConfig', () => {
@@ -78,14 +84,6 @@ export function environmentDriverContract(name: string, make: () => Promise<Driv
         const cwd = join(scratch, 'a workspace');
         const { output } = await run({ program: 'pwd', args: [] }, await realise(cwd));
         expect(output.stdout).toBe(`${cwd}\n`);
-      });
-    });
-
-    describe('teardown', () => {
-      it('may be repeated', async () => {
-        const other = await realise(join(scratch, 'torn down'));
-        await tested.driver.teardown(other);
-        await tested.driver.teardown(other);
       });
     });
 

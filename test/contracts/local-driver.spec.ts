@@ -1,11 +1,16 @@
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { lstat, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { newId } from '../../src/database/id.js';
 import { PlaceUnavailableError } from '../../src/environments/drivers/driver-errors.js';
 import { LocalDriver } from '../../src/environments/drivers/local-driver.js';
 import { localDriver } from '../support/local-driver.js';
 import { environmentDriverContract } from './environment-driver.contract.js';
+import { environmentPlacesContract } from './environment-places.contract.js';
 
+const run = promisify(execFile);
 const home = await mkdtemp(join(tmpdir(), 'berth-local-'));
 const driver = localDriver(home);
 afterAll(() => rm(home, { recursive: true, force: true }));
@@ -16,8 +21,22 @@ environmentDriverContract(LocalDriver.name, async () => ({
   badConfig: { cwd: 'relative/path' },
 }));
 
+environmentPlacesContract(LocalDriver.name, {
+  driver: () => localDriver(home),
+  config: { cwd: join(home, 'berths'), directory: 'per_lease' },
+  editedConfig: { cwd: join(home, 'elsewhere') },
+  isThere: ({ directory }) =>
+    lstat(directory as string).then(
+      () => true,
+      () => false,
+    ),
+  async fill({ cwd }) {
+    await run('sh', ['-c', 'for i in $(seq 10); do mkdir $i; (cd $i; seq 100 | xargs touch); done'], { cwd });
+  },
+});
+
 describe(LocalDriver.name, () => {
-  const request = { leaseId: 'l', companyId: 'company-1', workspaceCwd: null };
+  const request = { leaseId: 'l', companyId: 'company-1', workspaceCwd: null, facts: null };
   const never = new AbortController().signal;
 
   it('gives each company a directory of its own where none is configured', async () => {
@@ -32,10 +51,16 @@ describe(LocalDriver.name, () => {
     );
   });
 
-  it('leaves the directory where it is when the lease ends', async () => {
-    const place = await driver.realise({ ...request, config: {} }, never);
-    await driver.teardown();
-    expect((await stat(place.cwd)).isDirectory()).toBe(true);
+  it('plans nothing to take down where a directory is shared', () => {
+    const plan = { placeId: newId(), companyId: newId() };
+    expect(driver.planPlace({ ...plan, config: {} })).toBeNull();
+    expect(driver.planPlace({ ...plan, config: { cwd: home, directory: 'shared' } })).toBeNull();
+  });
+
+  it('refuses a directory that is neither shared nor of each lease', () => {
+    expect(() => driver.validateConfig({ directory: 'mine' })).toThrow(
+      expect.objectContaining({ details: [{ field: 'config.directory', message: expect.any(String) }] }),
+    );
   });
 
   describe('where a file is in the way of the directory', () => {

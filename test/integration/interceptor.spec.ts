@@ -173,26 +173,4 @@ describe(EnvironmentLeaseInterceptor.name, () => {
       ]);
     });
   });
-
-  describe('takes the place down', () => {
-    it.each(['succeeds', 'fails'])('after the end of a run that %s was recorded', async (how) => {
-      const execute = spyOnAdapter();
-      if (how === 'fails') execute.mockRejectedValue(new Error('broken'));
-      const { id } = await user.wake(agentId);
-      const seen: string[] = [];
-      jest.spyOn(app.get(DriverRegistry).get('local'), 'teardown').mockImplementation(async () => {
-        seen.push((await user.run(id)).status);
-      });
-      await dispatch();
-      expect(seen).toEqual([how === 'fails' ? 'failed' : 'succeeded']);
-    });
-
-    it('without a failure there touching the run', async () => {
-      spyOnAdapter();
-      jest.spyOn(app.get(DriverRegistry).get('local'), 'teardown').mockRejectedValue(new Error('stuck'));
-      const { id } = await user.wake(agentId);
-      expect((await dispatch()).run!.id).toBe(id);
-      expect(await user.actions(companyId, id)).toEqual(WHOLE_LIFE);
-    });
-  });
 });

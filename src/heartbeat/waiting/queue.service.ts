@@ -37,7 +37,7 @@ export interface QueueEntry {
 
 /** Each selects: kind, id, company, agent, issue, environment, holder, status, due, stored reason. */
 const KINDS: Record<QueueKind, string> = {
-  run: `select 'run' as kind, id, company_id, agent_id, issue_id, null::uuid as environment_id, null as holder, status, due_at,
+  run: `select 'run', id, company_id, agent_id, issue_id, null::uuid, null, status, due_at,
       waiting_reason from heartbeat_runs where status in ('queued', 'scheduled_retry')`,
   reservation: `select 'reservation', id, company_id, null::uuid, null::uuid, environment_id, holder, 'waiting', created_at,
       waiting_reason from lease_requests where ${isFresh('lease_requests')}`,
@@ -83,7 +83,8 @@ export class QueueService {
     const kinds = kind ? [KINDS[kind]] : Object.values(KINDS);
     const rows = await this.em.execute<QueueRow[]>(
       `select q.*, greatest(extract(epoch from clock_timestamp() - q.due_at), 0)::integer as waited
-       from (${kinds.join(' union all ')}) q
+       from (${kinds.join(' union all ')}) q (kind, id, company_id, agent_id, issue_id, environment_id, holder, status, due_at,
+         waiting_reason)
        where (?::uuid is null or q.id > ?::uuid) and (?::uuid is null or q.company_id = ?::uuid)
          and (?::uuid is null or q.agent_id = ?::uuid)
          and (?::uuid is null or q.environment_id = ?::uuid or q.waiting_reason #>> '{scope,id}' = ?::text)

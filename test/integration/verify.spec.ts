@@ -6,6 +6,7 @@ import { checkRecord, verifyRecord } from '../../src/activity/verify/verify-reco
 import { anyDriverIsLocal, Fleet } from '../support/fleet.js';
 import { HandRunner, OUTCOMES } from '../support/hand-runner.js';
 import { holdTransaction } from '../support/held-transaction.js';
+import { Berths } from '../support/places.js';
 import { Scenario } from '../support/scenario.js';
 import { startStillApp } from '../support/still-app.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
@@ -51,7 +52,7 @@ describe('the verification of the record', () => {
     if (answer.status >= 300) throw new Error(`${path} was answered ${answer.status}: ${JSON.stringify(answer.body)}`);
   };
 
-  it('finds nothing while runs start and end, wait for slots and workspaces, fail, and are cancelled', async () => {
+  it('finds nothing while runs start and end, fail, are cancelled, wait for slots and workspaces, and leave places', async () => {
     const environmentId = await fleet.create('environments', { name: 'Local', driver: 'local', capacity: 2 });
     const workspace = { environmentId, name: 'checkout', mode: 'exclusive', cwd: '/tmp' };
     const executionWorkspaceId = await fleet.create('execution-workspaces', workspace);
@@ -61,9 +62,12 @@ describe('the verification of the record', () => {
       const failing = await fleet.user.agent(fleet.companyId, 'exit 3');
       const slow = await fleet.user.agent(fleet.companyId, 'sleep 30');
       const cancelled = await fleet.wake(slow, 1);
+      const berths = await Berths.in(app.url, { capacity: 6, leasePolicy: 'retain_on_failure' });
+      const housed = [await berths.agent('true'), await berths.agent('exit 3')];
       for (let round = 0; round < 4; round++) {
         await fleet.wake(busy, 4);
         await fleet.wake(failing, 1);
+        await Promise.all(housed.map((agentId) => fleet.wake(agentId, 1)));
         await fleet.wakeFor(busy, { executionWorkspaceId });
         expect(wrong(await verify())).toEqual([]);
       }
@@ -74,6 +78,10 @@ describe('the verification of the record', () => {
       await runner.close();
     }
     expect(wrong(await verify())).toEqual([]);
+    const states = await app.database.query<{ state: string }>(
+      'select distinct state from environment_places order by 1',
+    );
+    expect(states.map(({ state }) => state)).toEqual(expect.arrayContaining(['gone', 'retained']));
   });
 
   it('finds nothing after everything else that the record tells of', async () => {

@@ -11,6 +11,7 @@ import { Reaper } from '../../src/heartbeat/ending/reaper.js';
 import { failedOutcome, type RunOutcome } from '../../src/heartbeat/runs/run-outcome.js';
 import { TerminalTransitions } from '../../src/heartbeat/ending/terminal-transitions.js';
 import { Waits } from '../../src/heartbeat/waiting/waits.js';
+import { PlaceSweeper } from '../../src/leases/places/place-sweeper.js';
 import { Timers } from '../../src/heartbeat/wakes/timers.js';
 import { startTestApp, type TestApp, type TestAppOptions } from './test-app.js';
 
@@ -32,9 +33,8 @@ export const outcome = {
 /** An application in which nothing happens by itself: it only serves the API, and recovers and times nothing. */
 export async function startStillApp(options: TestAppOptions = {}): Promise<TestApp> {
   const app = await startTestApp({ ...options, config: { roles: new Set(['api']), ...options.config } });
-  await Promise.all(
-    [Reaper, Timers, Waits].map((loop) => app.get<Reaper | Timers | Waits>(loop).beforeApplicationShutdown()),
-  );
+  const loops = [app.get(Reaper), app.get(PlaceSweeper), app.get(Timers), app.get(Waits)];
+  await Promise.all(loops.map((loop) => loop.beforeApplicationShutdown()));
   return app;
 }
 

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { DomainEvents } from '../../events/domain-events.js';
-import { placeFacts, PLACE_COLUMNS, type PlaceRow } from './place-row.js';
+import { NOW, placeFacts, PLACE_COLUMNS, type PlaceRow } from './place-row.js';
 import { PlaceCleaning, PlaceRealising, PlaceTakenOver } from './places.events.js';
 
 /** A place that a new lease needs to have made. */
@@ -110,7 +110,7 @@ export class BeginPlaces {
     if (placeIds.length === 0) return;
     const rows = await this.em.execute<PlaceRow[]>(
       `update environment_places p
-       set state = 'cleaning', keep_until = null, next_attempt_at = clock_timestamp(), updated_at = now()
+       set state = 'cleaning', keep_until = null, next_attempt_at = ${NOW}, updated_at = now()
        where p.id = any(?::uuid[]) and p.state = 'warm' returning ${PLACE_COLUMNS}`,
       [`{${placeIds.join(',')}}`],
     );

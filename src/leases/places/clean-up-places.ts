@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { inTransaction } from '../../database/transaction.js';
 import { DomainEvents } from '../../events/domain-events.js';
-import { placeFacts, PLACE_COLUMNS, type PlaceRow } from './place-row.js';
+import { NOW, placeFacts, PLACE_COLUMNS, type PlaceRow } from './place-row.js';
 import { PlaceCleaning, PlaceCleanUpFailed, PlaceForgotten, PlaceGone, PlaceParked } from './places.events.js';
 
 /** One attempt at taking a place down, which this process alone has been given. */
@@ -49,7 +49,7 @@ export class CleanUpPlaces {
     return inTransaction(this.em, async () => {
       const rows = await this.em.execute<PlaceRow[]>(
         `update environment_places p
-         set state = 'cleaning', keep_until = null, next_attempt_at = clock_timestamp(), updated_at = now()
+         set state = 'cleaning', keep_until = null, next_attempt_at = ${NOW}, updated_at = now()
          from (select id from environment_places where id = any(?::uuid[]) and ${KEPT_FOR_NOTHING}
            order by id for no key update skip locked) due
          where p.id = due.id returning ${PLACE_COLUMNS}`,
@@ -66,7 +66,7 @@ export class CleanUpPlaces {
   take(host: string, limit: number, limitSec: number): Promise<CleanUpAttempt[]> {
     return this.em.execute<CleanUpAttempt[]>(
       `update environment_places p set attempts = p.attempts + 1, updated_at = now(),
-         next_attempt_at = date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ?)
+         next_attempt_at = ${NOW} + make_interval(secs => ?)
        from (select id from environment_places
          where state = 'cleaning' and parked_at is null and (host = ? or host is null) and next_attempt_at <= now()
          order by next_attempt_at limit ? for no key update skip locked) due
@@ -90,7 +90,7 @@ export class CleanUpPlaces {
       await this.events.record(gone.map((row) => new PlaceGone(placeFacts(row))));
       if (gone.length > 0) return;
       await this.em.execute(
-        `update environment_places set next_attempt_at = greatest(realise_deadline_at, clock_timestamp())
+        `update environment_places set next_attempt_at = greatest(realise_deadline_at, ${NOW})
          where id = ? and state = 'cleaning' and next_attempt_at = ?::timestamptz`,
         [attempt.id, attempt.until],
       );
@@ -106,7 +106,7 @@ export class CleanUpPlaces {
     return inTransaction(this.em, async () => {
       const rows = await this.em.execute<(PlaceRow & { parked: boolean })[]>(
         `update environment_places p set last_error = ?, updated_at = now(),
-           next_attempt_at = clock_timestamp() + make_interval(secs => ?),
+           next_attempt_at = ${NOW} + make_interval(secs => ?),
            parked_at = case when p.attempts >= ? then clock_timestamp() end
          where p.id = ? and p.state = 'cleaning' and p.next_attempt_at = ?::timestamptz and p.parked_at is null
          returning ${PLACE_COLUMNS}, p.parked_at is not null as parked`,

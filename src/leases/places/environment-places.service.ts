@@ -10,7 +10,7 @@ import { DomainEvents } from '../../events/domain-events.js';
 import { CleanUpPlaces } from './clean-up-places.js';
 import { EnvironmentPlace, type PlaceState } from './environment-place.entity.js';
 import { PlaceNotHostBoundError, PlaceStateError } from './place-errors.js';
-import { placeFacts, PLACE_COLUMNS, type PlaceRow } from './place-row.js';
+import { NOW, placeFacts, PLACE_COLUMNS, type PlaceRow } from './place-row.js';
 import { PlaceChanged, PlaceCleaning } from './places.events.js';
 
 /** Which places a list shows. */
@@ -95,7 +95,7 @@ export class EnvironmentPlacesService {
     return this.act(placeId, {
       of: KEPT,
       wanted: 'Only a warm or retained place can be released',
-      set: `state = 'cleaning', keep_until = null, next_attempt_at = clock_timestamp()`,
+      set: `state = 'cleaning', keep_until = null, next_attempt_at = ${NOW}`,
       event: (row) => new PlaceCleaning(placeFacts(row, { reason: 'released_by_operator' })),
     });
   }
@@ -108,7 +108,7 @@ export class EnvironmentPlacesService {
     return this.act(placeId, {
       of: ['cleaning'],
       wanted: 'Only the clean-up of a place that is to be taken down can be tried again',
-      set: 'parked_at = null, attempts = 0, next_attempt_at = clock_timestamp()',
+      set: `parked_at = null, attempts = 0, next_attempt_at = ${NOW}`,
       event: (row) => new PlaceChanged(placeFacts(row, { change: 'clean_up_retried' })),
     });
   }

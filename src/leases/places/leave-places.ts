@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { DomainEvents } from '../../events/domain-events.js';
-import { placeFacts, PLACE_COLUMNS, type PlaceRow } from './place-row.js';
+import { NOW, placeFacts, PLACE_COLUMNS, type PlaceRow } from './place-row.js';
 import { PlaceCleaning, PlaceKeptWarm, PlaceRetained } from './places.events.js';
 
 /** A lease that has just ended. */
@@ -28,7 +28,7 @@ export class LeavePlaces {
       `update environment_places p
        set state = case p.state when 'in_use' then next.state else 'cleaning' end, updated_at = now(),
          keep_until = case when p.state = 'in_use' then clock_timestamp() + make_interval(secs => next.keep_sec) end,
-         next_attempt_at = case when p.state <> 'in_use' or next.state = 'cleaning' then clock_timestamp() end
+         next_attempt_at = case when p.state <> 'in_use' or next.state = 'cleaning' then ${NOW} end
        from jsonb_to_recordset(?::jsonb) as x("leaseId" uuid, succeeded boolean)
        join environment_leases l on l.id = x."leaseId"
        join environments e on e.id = l.environment_id

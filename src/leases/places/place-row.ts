@@ -15,6 +15,9 @@ export interface PlaceRow {
 /** The columns of `PlaceRow`, for a `returning` clause on `environment_places p`. */
 export const PLACE_COLUMNS = 'p.id, p.company_id, p.environment_id, p.lease_id, p.driver, p.host, p.state';
 
+/** What may be done from now on: the columns have milliseconds, and what they would round up would not be due yet. */
+export const NOW = `date_trunc('milliseconds', clock_timestamp())`;
+
 export function placeFacts(row: PlaceRow, more?: Record<string, unknown>): PlaceFacts {
   return {
     id: row.id,

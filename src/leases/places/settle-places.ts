@@ -4,11 +4,8 @@ import { inTransaction } from '../../database/transaction.js';
 import { DomainEvents } from '../../events/domain-events.js';
 import type { HeldLease } from '../renew-leases.js';
 import type { PlaceState } from './environment-place.entity.js';
-import { placeFacts, PLACE_COLUMNS, type PlaceRow } from './place-row.js';
+import { NOW, placeFacts, PLACE_COLUMNS, type PlaceRow } from './place-row.js';
 import { PlaceReady } from './places.events.js';
-
-/** What a column of milliseconds would round up would lie in the future. */
-const NOW = `date_trunc('milliseconds', clock_timestamp())`;
 
 /**
  * Notes that a driver has returned from making a place ready. Only then, or once it has had its time, can be concluded

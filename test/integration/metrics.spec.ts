@@ -3,6 +3,7 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { DATABASE_STATE } from '../../src/health/metrics/database-state.js';
 import type { DatabaseProxy } from '../support/database-proxy.js';
 import { eventually } from '../support/eventually.js';
+import { holdTransaction } from '../support/held-transaction.js';
 import { startProxiedApp, type ProxiedApp } from '../support/proxied-app.js';
 import { Scenario } from '../support/scenario.js';
 import { scrape, type Scraped } from '../support/scraped.js';
@@ -186,14 +187,14 @@ describe('metrics', () => {
     expect(back.get('berth_leases_overdue')).toBe(0);
   });
 
-  it('gives up a connection that does not answer', async () => {
+  it('gives up a statement that is not answered', async () => {
     await shows({ berth_database_up: 1 });
+    const holder = await holdTransaction(api.database, 'lock table lease_requests');
     const asked = jest.spyOn(await pool(), 'query');
-    api.proxy.stall();
     await shows({ berth_database_up: 0 });
-    await expect(asked.mock.results[0].value).rejects.toThrow('timeout');
+    await expect(asked.mock.results[0].value).rejects.toThrow('Query read timeout');
     asked.mockRestore();
-    api.proxy.comeBack();
+    await holder.commit();
   });
 
   it('is for whoever operates the server, not for its agents', async () => {

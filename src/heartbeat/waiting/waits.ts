@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { inTransaction } from '../../database/transaction.js';
+import { Quarantine } from '../../database/restore/quarantine.js';
 import { WaitDeadlines } from './wait-deadlines.js';
 import { WaitingReasons, type LookedThrough } from './waiting-reasons.js';
 
@@ -21,6 +22,7 @@ export class Waits implements BeforeApplicationShutdown {
     private readonly em: EntityManager,
     private readonly reasons: WaitingReasons,
     private readonly deadlines: WaitDeadlines,
+    private readonly quarantine: Quarantine,
   ) {}
 
   /** Begins in the background; called once everything listens. */
@@ -39,6 +41,8 @@ export class Waits implements BeforeApplicationShutdown {
       const [mine] = await this.em.execute<{ mine: boolean }[]>('select pg_try_advisory_xact_lock(?) as mine', [LOCK]);
       if (mine.mine) this.lookedThrough = await this.reasons.refresh(this.lookedThrough);
     });
+    // Since a backup was put back, everything has waited long.
+    if (await this.quarantine.isActive()) return;
     while ((await this.deadlines.enforce()) > 0 && !this.stopped.signal.aborted);
   }
 

@@ -1,9 +1,9 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 
-/** The running runs that hold leases in an environment, in the order in which everybody locks runs. */
+/** The running runs whose first lease is in an environment, in the order in which everybody locks runs. */
 const RUNS_THERE = `select r.id from environment_leases l
   join heartbeat_runs r on r.id = l.heartbeat_run_id and r.status = 'running'
-  where l.environment_id = ? and l.held_until is null and l.status = 'active'
+  where l.environment_id = ? and l.held_until is null and l.status = 'active' and l.run_lease_id = l.id
   order by r.id for no key update of r`;
 
 /**
@@ -22,7 +22,7 @@ export async function holdsRunsIn(em: EntityManager, environmentId: string): Pro
   const [{ missed }] = await em.execute<[{ missed: boolean }]>(
     `with held as materialized (${RUNS_THERE} skip locked)
      select exists (select from environment_leases l
-       where l.environment_id = ? and l.held_until is null and l.status = 'active' and l.heartbeat_run_id is not null
+       where l.environment_id = ? and l.held_until is null and l.status = 'active' and l.run_lease_id = l.id
          and l.heartbeat_run_id not in (select id from held)) as missed`,
     [environmentId, environmentId],
   );

@@ -137,7 +137,9 @@ describe('a revocation of leases', () => {
       const run = await started();
       const asked = Date.now();
       const { body } = await revoke({ runId: run.id, graceSec: HOUR });
-      expect(Math.abs(Date.parse(body.leases[0].endsAt) - asked - HOUR * 1000)).toBeLessThan(30_000);
+      const [{ endsAt }] = body.leases;
+      expect(Math.abs(Date.parse(endsAt) - asked - HOUR * 1000)).toBeLessThan(30_000);
+      expect(await user.run(run.id)).toMatchObject({ status: 'running', cancelAt: endsAt });
       await hand.end(run);
       expect(await hand.row(run.id)).toMatchObject({ status: 'succeeded', error_code: null });
     });
@@ -186,6 +188,26 @@ describe('a revocation of leases', () => {
       await user.api.post(`/environment-leases/${run.lease.id}/release`, { force: true, reason: 'now' });
       expect(await hand.row(run.id)).toMatchObject({ status: 'cancelled', error_code: 'lease_revoked', error: 'now' });
     });
+  });
+
+  it('releases a further lease of a run alone, and all of them with the first', async () => {
+    const run = await started();
+    const further = async () => {
+      const body = { environmentId: run.environment.id, heartbeatRunId: run.id };
+      return (await user.api.post<{ id: string }>(`/companies/${companyId}/environment-leases`, body)).body.id;
+    };
+    const [alone, along] = [await further(), await further()];
+    expect((await revoke({ leaseId: alone })).body).toMatchObject({
+      revoked: 1,
+      leases: [{ leaseId: alone, heartbeatRunId: run.id }],
+    });
+    await app.get(ReapLeases).reap();
+    expect(await lease(alone)).toMatchObject({ status: 'released' });
+    expect(await hand.row(run.id)).toMatchObject({ status: 'running', cancel_at: null });
+    expect((await revoke({ runId: run.id })).body).toMatchObject({ revoked: 2 });
+    await hand.end(run);
+    expect(await hand.row(run.id)).toMatchObject({ status: 'cancelled', error_code: 'lease_revoked' });
+    expect(await lease(along)).toMatchObject({ status: 'released' });
   });
 
   describe('of a reservation', () => {

@@ -42,6 +42,7 @@ interface LeaseRow {
   company_id: string;
   environment_id: string;
   heartbeat_run_id: string | null;
+  run_lease_id: string | null;
   holder: string;
   ends_at: string;
 }
@@ -58,8 +59,9 @@ const SCOPES: Record<RevokeScope, { column: string; table: string; what: string 
 const PAGE = 100;
 
 /**
- * Takes leases away from their holders: the run that holds one is ended with it, as `lease_revoked`. What is revoked is
- * ended by whoever it runs with, or by the reaper once it has run out; a wish with a grace only comes to act later.
+ * Takes leases away from their holders. With its first lease a run is ended, as `lease_revoked`: by the runner that has
+ * it, or by the reaper once the lease has run out. A reservation, or a further lease of a run, is released alone, by the
+ * reaper. A wish with a grace only comes to act later.
  */
 @Injectable()
 export class RevokeService {
@@ -132,7 +134,8 @@ export class RevokeService {
     const ids = `{${leaseIds.join(',')}}`;
     const runs = await this.em.execute<{ id: string }[]>(
       `select id from heartbeat_runs
-       where id in (select l.heartbeat_run_id from environment_leases l where l.id = any(?::uuid[])) and status = 'running'
+       where id in (select l.heartbeat_run_id from environment_leases l
+         where l.id = any(?::uuid[]) and l.run_lease_id = l.id) and status = 'running'
        order by id for no key update`,
       [ids],
     );
@@ -143,12 +146,14 @@ export class RevokeService {
     const noted = await this.leases.revoke(leaseIds, reason, graceSec);
     // What is held now cannot end before this commits.
     const rows = await this.em.execute<LeaseRow[]>(
-      `select l.id, l.company_id, l.environment_id, l.heartbeat_run_id, l.holder, coalesce(r.cancel_at, l.revoke_at) as ends_at
+      `select l.id, l.company_id, l.environment_id, l.heartbeat_run_id, l.run_lease_id, l.holder,
+         least(r.cancel_at, l.revoke_at) as ends_at
        from environment_leases l left join heartbeat_runs r on r.id = l.heartbeat_run_id
        where l.id = any(?::uuid[]) and l.status = 'active' order by l.id`,
       [ids],
     );
-    const revoked = rows.filter((row) => noted.has(row.id) || wished.has(row.heartbeat_run_id ?? '')).map(revokedLease);
+    const isWished = (row: LeaseRow) => row.run_lease_id === row.id && wished.has(row.heartbeat_run_id!);
+    const revoked = rows.filter((row) => noted.has(row.id) || isWished(row)).map(revokedLease);
     await this.record(revoked, reason);
     return { revoked, endingAnyway: rows.length - revoked.length };
   }

@@ -13,8 +13,8 @@ export class RevokeController {
 
   /**
    * Ends all leases of an environment, a company, a runner or a run, or one lease: at once, or after a grace in which their
-   * holders may still end by themselves. Runs end with them, as `cancelled` with the code `lease_revoked`, and are not
-   * retried; reservations are released. What has ended by then, or ends sooner anyway, stays what it is, so this can be
+   * holders may still end by themselves. A run ends with its first lease, as `cancelled` with the code `lease_revoked`, and
+   * is not retried; reservations and further leases of runs are released alone. What has ended by then, or ends sooner anyway, stays what it is, so this can be
    * repeated. New leases are still given out: drain the environment, or pause the agents, where they should not be.
    */
   @Post('revoke')

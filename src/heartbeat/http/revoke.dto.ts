@@ -48,7 +48,7 @@ export class RevokedLeaseResponse {
   leaseId: string;
   companyId: string;
   environmentId: string;
-  /** The run that is ended with it; null for a reservation. */
+  /** The run that holds it, and is ended with its first lease; null for a reservation. */
   heartbeatRunId: string | null;
   holder: string;
   /** When it is ended, unless its holder ends it before. */

@@ -99,6 +99,8 @@ export class RunRowResponse {
   processStartedAt: Date | null;
   lastOutputAt: Date | null;
   cancelRequestedAt: Date | null;
+  /** When that takes effect; in the future where it was revoked with a grace. */
+  cancelAt: Date | null;
   retryOfRunId: string | null;
   processLossRetryCount: number;
   scheduledRetryAt: Date | null;
@@ -134,6 +136,7 @@ export class RunRowResponse {
       processStartedAt: run.processStartedAt ?? null,
       lastOutputAt: run.lastOutputAt ?? null,
       cancelRequestedAt: run.cancelRequestedAt ?? null,
+      cancelAt: run.cancelAt ?? null,
       retryOfRunId: run.retryOfRunId ?? null,
       processLossRetryCount: run.processLossRetryCount,
       scheduledRetryAt: run.scheduledRetryAt ?? null,

@@ -51,6 +51,8 @@ import { Runner } from './execution/runner.js';
 import { RunnerRegistry } from './execution/runner-registry.js';
 import { RunnerIdentity } from './runs/runner-identity.js';
 import { RunningRuns } from './execution/running-runs.js';
+import { HostsController } from './http/hosts.controller.js';
+import { HostsService } from './runs/hosts.service.js';
 import { RunnersController } from './http/runners.controller.js';
 import { RunnersService } from './runs/runners.service.js';
 import { RunsController } from './http/runs.controller.js';
@@ -102,7 +104,7 @@ const FOLLOW_UP = [Successors, Retries, CommentPolicy, AgentHealth];
 const RUNNER = [Runner, RunnerIdentity, RunnerRegistry, RunningRuns, Renewer, DispatchTriggers, RunTokenResolver];
 const WAIT = [Waits, WaitingReasons, WaitDeadlines, Blockers, QueueService];
 const RESERVE = [ReservationsService, GrantLease, WaitingLine, LeaseRequests, Refusals];
-const READ = [RunsService, RunnersService, PlacementsService, RunLogs, RunLogStore, RunLogReader];
+const READ = [RunsService, RunnersService, HostsService, PlacementsService, RunLogs, RunLogStore, RunLogReader];
 
 @Module({
   imports: [RestoreModule, CompaniesModule, AgentsModule, IssuesModule, EnvironmentsModule, LeasesModule],
@@ -112,6 +114,7 @@ const READ = [RunsService, RunnersService, PlacementsService, RunLogs, RunLogSto
     WakeController,
     RunsController,
     RunnersController,
+    HostsController,
     ReleaseController,
     RevokeController,
     ReservationsController,

@@ -9,7 +9,7 @@ import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../../database/p
 export const RUNNER_STATES = ['live', 'draining', 'stopped', 'lost'] as const;
 export type RunnerState = (typeof RUNNER_STATES)[number];
 
-const LOST_AFTER_SEC = 15;
+export const LOST_AFTER_SEC = 15;
 
 /** One start of a process that executes runs. */
 export interface RunnerRecord {

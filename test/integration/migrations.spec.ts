@@ -18,6 +18,7 @@ const UNMAPPED_TABLES = new Set([
   'heartbeat_run_log_chunks', // bytes in bulk, written and read by statement
   'idempotency_keys', // written and read by statement, around the unit of work
   'instance', // one row about the database itself
+  'lease_requests', // a queue, written and read by statement under its environment's lock
   'mikro_orm_migrations', // the migrator's own
   'runners', // each one's sign of life, written and read by statement
 ]);

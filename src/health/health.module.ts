@@ -6,10 +6,9 @@ import { DatabaseMetrics } from './metrics/database-metrics.js';
 import { EventMetrics } from './metrics/event-metrics.js';
 import { MetricsController } from './metrics/metrics.controller.js';
 import { QuarantineController } from './quarantine.controller.js';
-import { MetricsModule } from '../metrics/metrics.module.js';
 
 @Module({
-  imports: [RestoreModule, MetricsModule],
+  imports: [RestoreModule],
   controllers: [HealthController, QuarantineController, MetricsController],
   providers: [HealthService, DatabaseMetrics, EventMetrics],
 })

@@ -21,6 +21,7 @@ import { IdPipe } from '../../src/http/id.pipe.js';
 import { Idempotent } from '../../src/http/idempotent.decorator.js';
 import { IgnoresClientFields } from '../../src/http/ignored-fields.js';
 import { PageQueryDto } from '../../src/http/page-query.dto.js';
+import { MetricsModule } from '../../src/metrics/metrics.module.js';
 import { ormOptions } from '../../src/mikro-orm.config.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
@@ -103,6 +104,7 @@ export async function startProbeApp(imports: Type[] = []): Promise<ProbeApp> {
   const config = loadConfig({ BERTH_LOG_LEVEL: level, BERTH_DATABASE_URL: database.url }, process.cwd());
   const foundation = [
     LoggerModule,
+    MetricsModule,
     DatabaseModule.forRoot(ormOptions),
     EventsModule,
     HttpModule,

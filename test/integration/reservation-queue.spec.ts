@@ -2,8 +2,11 @@ import { jest } from '@jest/globals';
 import http from 'node:http';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { DatabaseNotifications } from '../../src/database/notifications.js';
 import { ReapLeases } from '../../src/heartbeat/ending/reap-leases.js';
 import type { ClaimedRun } from '../../src/heartbeat/runs/claimed-run.js';
+import { STARTS_CHANNEL } from '../../src/heartbeat/execution/runner.js';
+import { LeaseRequests } from '../../src/heartbeat/reserving/lease-requests.js';
 import { Waits } from '../../src/heartbeat/waiting/waits.js';
 import { eventually } from '../support/eventually.js';
 import { anyDriverIsLocal, Fleet } from '../support/fleet.js';
@@ -60,6 +63,9 @@ describe('the queue for a place', () => {
   const started = async (agentId: string): Promise<ClaimedRun> => runner.started(agentId);
   const query = <Row>(sql: string, parameters: unknown[] = []) => apps[0].database.query<Row>(sql, parameters);
 
+  const runOut = (leaseId: string) =>
+    query(`update environment_leases set expires_at = acquired_at + interval '1 ms' where id = $1`, [leaseId]);
+
   describe('for callers', () => {
     it('lets them in one after another in their order, with rising tokens, wherever they wait', async () => {
       const first = await callers.acquire();
@@ -94,10 +100,33 @@ describe('the queue for a place', () => {
       expect(await callers.mostAtOnce()).toBe(1);
     });
 
+    it('does not count who was let in as waiting, from the same moment on', async () => {
+      jest.spyOn(apps[0].get(LeaseRequests), 'leave').mockRejectedValue(new Error('The database has gone'));
+      const lease = await callers.acquire();
+      const next = await callers.queue('next');
+      await callers.release(lease);
+      await next.answer;
+      expect(await callers.waiting(() => true)).toEqual([]);
+    });
+
+    it.each([
+      ['is released', (lease: Reserved) => callers.release(lease)],
+      ['expires', (lease: Reserved) => runOut(lease.id).then(() => apps[0].get(ReapLeases).reap())],
+      ['was waited for no longer', (lease: Reserved) => callers.ask({ waitSec: 1 }).then(() => lease)],
+    ])('hears at once when a lease %s', async (_how, change) => {
+      const lease = await callers.acquire();
+      const notify = jest.spyOn(apps[0].get(DatabaseNotifications), 'notify');
+      await change(lease);
+      await eventually(
+        () => Promise.resolve(notify.mock.calls),
+        (calls) => calls.some(([channel]) => channel === STARTS_CHANNEL),
+      );
+    });
+
     it('lets somebody in when a lease expires', async () => {
       const { id } = await callers.acquire();
       const next = await callers.queue('next');
-      await query(`update environment_leases set expires_at = acquired_at + interval '1 ms' where id = $1`, [id]);
+      await runOut(id);
       await apps[1].get(ReapLeases).reap();
       expect(await next.answer).toMatchObject({ status: 201 });
     });

@@ -1,5 +1,10 @@
+import { jest } from '@jest/globals';
 import { access, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DriverRegistry } from '../../src/environments/drivers/driver-registry.js';
+import type { EnvironmentDriver } from '../../src/environments/drivers/environment-driver.port.js';
+import { SettlePlaces } from '../../src/leases/places/settle-places.js';
+import { eventually } from '../support/eventually.js';
 import type { Lease } from '../support/scenario.js';
 import { Berths } from '../support/places.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
@@ -212,5 +217,71 @@ describe('the policy retain_on_failure', () => {
     await at.act(placeId, 'release');
     await at.reached(id, 'gone');
     expect([await listed('retained'), await listed('failed')]).toEqual([[], [id]]);
+  });
+});
+
+describe('a runner that makes a place', () => {
+  let realise: jest.SpiedFunction<EnvironmentDriver['realise']>;
+  let local: EnvironmentDriver;
+  beforeEach(() => {
+    local = app.get(DriverRegistry).get('local');
+    const original = local.realise.bind(local);
+    realise = jest.spyOn(local, 'realise').mockImplementation((...request) => original(...request));
+  });
+  afterEach(() => jest.restoreAllMocks());
+
+  /** Does something while the driver makes the next place; that is ready afterwards. */
+  function meanwhile(work: (placeId: string) => Promise<unknown>): void {
+    const original = realise.getMockImplementation()!;
+    realise.mockImplementationOnce(async (request, signal) => {
+      await work(request.facts!.placeId as string);
+      return original(request, signal).catch(() => original(request, new AbortController().signal));
+    });
+  }
+
+  const release = (at: Berths, runId: string) =>
+    at.user.api.post(`/heartbeat-runs/${runId}/leases/release`, { force: true });
+
+  it('goes on when the answer was lost that it is ready', async () => {
+    const at = await berths();
+    const places = app.get(SettlePlaces);
+    const ready = places.ready.bind(places);
+    jest.spyOn(places, 'ready').mockImplementationOnce(async (...place) => {
+      await ready(...place);
+      throw Object.assign(new Error('Connection terminated unexpectedly'), { code: 'ECONNRESET' });
+    });
+    const { id } = await runOf(at, await at.agent('true'));
+    const place = await at.reached(id, 'gone');
+    expect(await at.history(place.id)).toEqual(['realising', 'ready', 'cleaning', 'gone']);
+  });
+
+  it('has it taken down at once when its lease was lost meanwhile', async () => {
+    const at = await berths();
+    const runId = Promise.withResolvers<string>();
+    meanwhile(async () => release(at, await runId.promise));
+    const { id } = await at.user.wake(await at.agent('touch never'));
+    runId.resolve(id);
+    expect(await at.user.ended(id)).toMatchObject({ status: 'cancelled', errorCode: 'lease_revoked' });
+    await at.reached(id, 'gone');
+    expect(await at.directories()).toEqual([]);
+    expect(await at.user.log(id)).toBe('');
+  });
+
+  it('takes down itself what counted as gone before it was made', async () => {
+    const at = await berths();
+    const runId = Promise.withResolvers<string>();
+    meanwhile(async (placeId) => {
+      await release(at, await runId.promise);
+      await at.act(placeId, 'forget', { reason: 'The host is gone' });
+      teardown.mockClear();
+    });
+    const teardown = jest.spyOn(local, 'teardown');
+    const { id } = await at.user.wake(await at.agent('true'));
+    runId.resolve(id);
+    await eventually(
+      async () => teardown.mock.results.at(-1)?.value as unknown,
+      (answer) => answer === 'removed',
+    );
+    expect(await at.directories()).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { statOf } from '../../src/environments/drivers/guard/process-table.js';
 import { isGroupRunning } from '../contracts/process-groups.js';
@@ -13,15 +13,27 @@ export class GuardedGroup {
     readonly startTime: string,
   ) {}
 
-  /** @param script of the leader, once its child sleeps; by default it sleeps, too. */
-  static async start(leaseId: string, script = 'sleep 600'): Promise<GuardedGroup> {
-    const child = spawn('sh', ['-c', `sleep 600 & echo ready; ${script}`], {
+  static start(leaseId: string): Promise<GuardedGroup> {
+    return GuardedGroup.spawn(leaseId, 'sleep 600', ({ stdout }) => once(stdout!, 'data'));
+  }
+
+  /** A group in which only the leader's child is left. */
+  static leaderless(leaseId: string): Promise<GuardedGroup> {
+    return GuardedGroup.spawn(leaseId, 'exit 0', (child) => once(child, 'exit'));
+  }
+
+  private static async spawn(
+    leaseId: string,
+    leader: string,
+    until: (child: ChildProcess) => Promise<unknown>,
+  ): Promise<GuardedGroup> {
+    const child = spawn('sh', ['-c', `sleep 600 & echo ready; ${leader}`], {
       env: { PATH: process.env.PATH, PAPERCLIP_LEASE_ID: leaseId },
       stdio: ['ignore', 'pipe', 'ignore'],
       detached: true,
     });
     const { startTime } = statOf(child.pid!)!;
-    await once(child.stdout, 'data');
+    await until(child);
     return new GuardedGroup(child.pid!, leaseId, startTime);
   }
 

@@ -24,7 +24,8 @@ export class ProcessGroup {
 
   private async endOnce(graceMs: number): Promise<void> {
     this.signal('SIGTERM');
-    if (await this.goneWithin(graceMs)) return;
+    await this.goneWithin(graceMs);
+    // Also where none was seen any more: one that was started while another ended is missed by whoever looks.
     this.signal('SIGKILL');
     await this.goneWithin(AFTER_KILL_MS);
   }

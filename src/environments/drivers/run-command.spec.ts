@@ -1,5 +1,6 @@
 import { tmpdir } from 'node:os';
 import { anyLease } from '../../../test/support/local-driver.js';
+import { isAlive } from '../../../test/support/hand-runner.js';
 import { isGroupRunning } from '../../../test/contracts/process-groups.js';
 import type { Command } from './environment-driver.port.js';
 import type { ProcessGuard } from './guard/process-guard.js';
@@ -18,8 +19,8 @@ describe(runCommand.name, () => {
       let id = -1;
       told.push(`hold ${leaseId} until ${deadline}`);
       return {
-        started: (groupId) => void told.push(`started, ${isGroupRunning((id = groupId)) ? 'runs' : 'gone'}`),
-        release: () => void told.push(`release, ${isGroupRunning(id) ? 'runs' : 'gone'}`),
+        started: (groupId) => void told.push(`started ${isAlive((id = groupId))}`),
+        release: () => void told.push(`release ${isGroupRunning(id) ? 'too early' : 'after the end'}`),
       };
     },
   };
@@ -42,11 +43,11 @@ describe(runCommand.name, () => {
 
   it('has its process group guarded from before its start until all of it has ended', async () => {
     await run('sh', '-c', 'sleep 600 & exit 0');
-    expect(told).toEqual([`hold ${lease.id} until ${lease.deadline}`, 'started, runs', 'release, gone']);
+    expect(told).toEqual([`hold ${lease.id} until ${lease.deadline}`, 'started true', 'release after the end']);
   });
 
   it('has nothing guarded any more that could not be started', async () => {
     await expect(run('there-is-no-such-program')).rejects.toThrow('was not found');
-    expect(told).toEqual([`hold ${lease.id} until ${lease.deadline}`, 'release, gone']);
+    expect(told).toEqual([`hold ${lease.id} until ${lease.deadline}`, 'release after the end']);
   });
 });

@@ -38,8 +38,9 @@ describe('the guard program', () => {
   const tell = (message: GuardMessage) => guard.stdin!.write(`${JSON.stringify(message)}\n`);
 
   /** The lease is any by default; nobody else may use it, because processes are looked for by it. */
-  async function startGroup(leaseId: string = newId(), script?: string): Promise<GuardedGroup> {
-    const group = await GuardedGroup.start(leaseId, script);
+  const startGroup = async (leaseId: string = newId()) => keep(await GuardedGroup.start(leaseId));
+
+  function keep(group: GuardedGroup): GuardedGroup {
     groups.push(group);
     return group;
   }
@@ -76,6 +77,7 @@ describe('the guard program', () => {
 
   it('waits as long as the lease is renewed', async () => {
     const group = await startGroup();
+    await listened();
     const { deadline } = hold(group, 500);
     tell({ type: 'extend', leaseId: group.leaseId, deadline: deadline + 1000 });
     // One that was overtaken by another shortens nothing.
@@ -104,7 +106,7 @@ describe('the guard program', () => {
   });
 
   it('ends a group whose leader has left it', async () => {
-    const group = await startGroup(newId(), 'exit 0');
+    const group = keep(await GuardedGroup.leaderless(newId()));
     hold(group, 300);
     await group.gone();
   });
@@ -163,9 +165,14 @@ describe('the guard program', () => {
     guard.kill('SIGKILL');
     journal = '/dev/null/runner-1.json';
     startGuard();
+    let said = '';
+    guard.stderr!.on('data', (text) => (said += text));
     const group = await startGroup();
     hold(group, 300);
     await group.gone();
-    expect(String(guard.stderr!.read())).toContain('The journal /dev/null/runner-1.json could not be written:');
+    await eventually(
+      async () => said,
+      (text) => text.includes('The journal /dev/null/runner-1.json could not be written:'),
+    );
   });
 });

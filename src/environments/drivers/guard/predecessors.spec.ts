@@ -69,7 +69,7 @@ describe(Predecessors.name, () => {
   });
 
   it('count as dead also while nobody has collected them', async () => {
-    const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 600'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const parent = spawn('sh', ['-c', 'sleep 0.3 & echo $!; exec sleep 600'], { stdio: ['ignore', 'pipe', 'ignore'] });
     const [output] = (await once(parent.stdout, 'data')) as [Buffer];
     const pid = Number(output);
     const { startTime } = statOf(pid)!;
@@ -89,14 +89,14 @@ describe(Predecessors.name, () => {
   });
 
   it('have a group ended whose leader has left it, if it carries the lease', async () => {
-    more = await GuardedGroup.start(newId(), 'exit 0');
+    more = await GuardedGroup.leaderless(newId());
     left({ groups: [held(more)] });
     await start();
     expect(more.isRunning).toBe(false);
   });
 
   it('have no such group ended that carries another', async () => {
-    more = await GuardedGroup.start(newId(), 'exit 0');
+    more = await GuardedGroup.leaderless(newId());
     left({ groups: [{ ...held(more), leaseId: newId() }] });
     await start();
     expect(more.isRunning).toBe(true);

@@ -1,3 +1,4 @@
+import { DESTINATION } from './destination.js';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
 
@@ -89,8 +90,7 @@ export class EnvironmentUsages {
            left join issues i on i.id = r.issue_id
            left join execution_workspaces w on w.id = i.execution_workspace_id
            where r.company_id = e.company_id and r.status in ('queued', 'scheduled_retry')
-             and coalesce(i.environment_id, w.environment_id, a.default_environment_id, c.default_environment_id,
-               case when e.driver = 'local' then e.id end) = e.id) as "waitingRunCount",
+             and ${DESTINATION} = e.id) as "waitingRunCount",
          coalesce(c.default_environment_id = e.id, false) as "isCompanyDefault",
          (select count(*)::integer from agents a
            where a.company_id = e.company_id and a.default_environment_id = e.id and a.deleted_at is null)

@@ -55,12 +55,15 @@ export class EndLeases {
          select id as lease_id, x.* from x
          union all
          select f.id, x.* from x join environment_leases f
-           on f.run_lease_id = x.id and f.run_lease_id <> f.id and f.status = 'active')
+           on f.run_lease_id = x.id and f.run_lease_id <> f.id and f.status = 'active'),
+       held as (
+         -- In order: a renewal of several of them takes them, too.
+         select l.id from environment_leases l join ending on ending.lease_id = l.id order by l.id for no key update of l)
        update environment_leases l
        set status = ending.status, failure_reason = ending.reason, updated_at = now(),
          released_at = greatest(ending.at, l.acquired_at),
          held_until = case when l.place_id is null then greatest(ending.at, l.acquired_at) end
-       from ending where l.id = ending.lease_id and l.status = 'active'
+       from ending join held on held.id = ending.lease_id where l.id = held.id and l.status = 'active'
        returning l.id, l.company_id, l.environment_id, l.provider, l.lease_policy, l.execution_workspace_id, l.issue_id,
          l.heartbeat_run_id, l.run_lease_id, l.place_id, l.holder, l.status`,
       [JSON.stringify(ends)],

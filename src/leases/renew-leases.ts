@@ -21,14 +21,17 @@ export class RenewLeases {
   async renew(leases: readonly HeldLease[], ttlSec: number | null = null): Promise<Map<string, Date>> {
     if (leases.length === 0) return new Map();
     const rows = await this.em.execute<{ id: string; expires_at: string }[]>(
-      `update environment_leases l
+      `with held as (
+         -- In order: an end of several of them takes them, too.
+         select l.id from jsonb_to_recordset(?::jsonb) as x(id uuid, "fencingToken" bigint)
+         join environment_leases l on l.id = x.id and l.fencing_token = x."fencingToken" and l.status = 'active'
+         order by l.id for no key update of l)
+       update environment_leases l
        set last_used_at = clock_timestamp(), expires_at = greatest(l.expires_at, least(l.lifetime_ends_at, l.revoke_at,
          clock_timestamp() + make_interval(secs => coalesce(?::integer, l.ttl_sec))))
-       from jsonb_to_recordset(?::jsonb) as x(id uuid, "fencingToken" bigint)
-       where l.id = x.id and l.fencing_token = x."fencingToken" and l.status = 'active'
-         and least(l.expires_at, l.revoke_at) > clock_timestamp()
+       from held where l.id = held.id and l.status = 'active' and least(l.expires_at, l.revoke_at) > clock_timestamp()
        returning l.id, l.expires_at`,
-      [ttlSec, JSON.stringify(leases.map(({ id, fencingToken }) => ({ id, fencingToken })))],
+      [JSON.stringify(leases.map(({ id, fencingToken }) => ({ id, fencingToken }))), ttlSec],
     );
     return new Map(rows.map(({ id, expires_at }) => [id, new Date(expires_at)]));
   }

@@ -1,4 +1,5 @@
-import { DESTINATION, isFresh, TURN, WAITING, waitsForRoom } from './destination.js';
+import { DESTINATION } from '../../environments/destination.js';
+import { isFresh, TURN, WAITING, waitsForRoom } from './turns.js';
 
 /** How many reservations wait for room in environment b longer than run q does. */
 const EARLIER_REQUESTS = `(select count(*) from lease_requests ahead

@@ -7,7 +7,7 @@ import type { EnvironmentStatus } from '../../environments/environment.entity.js
 import { EnvironmentsService } from '../../environments/environments.service.js';
 import type { LeasePolicy } from '../../environments/lease-policy.js';
 import { BeginPlaces, type KeptPlace } from '../../leases/places/begin-places.js';
-import { waitsForRoom } from './destination.js';
+import { waitsForRoom } from './turns.js';
 import type { GatedRun } from './gate.js';
 
 /** The environment that runs go to, as it is under this transaction's lock. */

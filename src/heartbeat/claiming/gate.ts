@@ -3,7 +3,8 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { ThisHost } from '../../environments/this-host.js';
 import type { ContextSnapshot, DecidedBy, WaitingReason } from '../runs/heartbeat-run.entity.js';
 import { CANDIDATES } from './candidates.js';
-import { CHOSEN, DECIDED_BY, DESTINATION, REFERENCES, WAITING, type References } from './destination.js';
+import { CHOSEN, DECIDED_BY, DESTINATION, REFERENCES, type References } from '../../environments/destination.js';
+import { WAITING } from './turns.js';
 
 /** A run that was free to start when it was looked at, before any lock. */
 export interface Candidate {

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { newId } from '../../database/id.js';
-import { isFresh } from '../claiming/destination.js';
+import { isFresh } from '../claiming/turns.js';
 import type { WaitingReason } from '../runs/heartbeat-run.entity.js';
 import { reasonOf } from '../waiting/waiting-reasons.js';
 import type { QueuePlace } from './grant-lease.js';

@@ -2,7 +2,7 @@
 // execution_workspace_id, since), its environment e and its workspace w. Whoever waits longer comes first, a run or a
 // reservation; `CANDIDATES` says the same from the side of the runs.
 
-import { isFresh, WAITING, waitsForRoom } from '../claiming/destination.js';
+import { isFresh, WAITING, waitsForRoom } from '../claiming/turns.js';
 import type { Obstacle } from './lease-wish.js';
 
 /** A run counts as waiting here while this is what was found to keep it from starting. */

@@ -1,4 +1,5 @@
-import { DECIDED_BY, DESTINATION, isFresh, waitsForRoom } from '../claiming/destination.js';
+import { DECIDED_BY, DESTINATION } from '../../environments/destination.js';
+import { isFresh, waitsForRoom } from '../claiming/turns.js';
 
 /** Why a run that could be due has not started; the sentences are beside the codes, in `REASONS`. */
 export type WaitingCode = keyof typeof REASONS;

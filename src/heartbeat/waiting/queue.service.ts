@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../../database/page.js';
-import { isFresh } from '../claiming/destination.js';
+import { isFresh } from '../claiming/turns.js';
 import type { WaitingReason } from '../runs/heartbeat-run.entity.js';
 import { Blockers, type ExplainedReason } from './blockers.js';
 import { WaitingReasons } from './waiting-reasons.js';

@@ -279,7 +279,7 @@ describe('a runner that makes a place', () => {
     const { id } = await at.user.wake(await at.agent('true'));
     runId.resolve(id);
     await eventually(
-      async () => teardown.mock.results.at(-1)?.value as unknown,
+      async () => teardown.mock.results.at(-1)?.value,
       (answer) => answer === 'removed',
     );
     expect(await at.directories()).toEqual([]);

@@ -63,6 +63,17 @@ describe('the queue for a place', () => {
   const started = async (agentId: string): Promise<ClaimedRun> => runner.started(agentId);
   const query = <Row>(sql: string, parameters: unknown[] = []) => apps[0].database.query<Row>(sql, parameters);
 
+  /** Waits at a process that does not hear of anything. */
+  const somebodyElsewhere = (holder: string, executionWorkspaceId: string | null = null) =>
+    query(
+      `insert into lease_requests (id, company_id, environment_id, execution_workspace_id, holder, give_up_at)
+       values (gen_random_uuid(), $1, $2, $3, $4, now() + interval '1 h')`,
+      [fleet.companyId, callers.environmentId, executionWorkspaceId, holder],
+    );
+  const exclusive = () => {
+    const fields = { environmentId: callers.environmentId, name: 'w', mode: 'exclusive', cwd: '/tmp' };
+    return fleet.create('execution-workspaces', fields);
+  };
   const runOut = (leaseId: string) =>
     query(`update environment_leases set expires_at = acquired_at + interval '1 ms' where id = $1`, [leaseId]);
 
@@ -167,8 +178,7 @@ describe('the queue for a place', () => {
 
     it('does not keep free room from others for one who waits for a workspace', async () => {
       callers = await callersOf(3);
-      const fields = { environmentId: callers.environmentId, name: 'w', mode: 'exclusive', cwd: '/tmp' };
-      const executionWorkspaceId = await fleet.create('execution-workspaces', fields);
+      const executionWorkspaceId = await exclusive();
       const lease = await callers.acquire({ executionWorkspaceId });
       const next = await callers.queue('next', { executionWorkspaceId });
       const last = await callers.queue('last', { executionWorkspaceId });
@@ -182,9 +192,7 @@ describe('the queue for a place', () => {
     });
 
     it('forgets those whose process died', async () => {
-      const wait = `insert into lease_requests (id, company_id, environment_id, holder, seen_at, created_at, give_up_at)
-        values (gen_random_uuid(), $1, $2, 'dead', now() - $3::interval, now() - $3::interval, now() + interval '1 h')`;
-      await query(wait, [fleet.companyId, callers.environmentId, '4 s']);
+      await somebodyElsewhere('dead');
       expect(await callers.ask()).toMatchObject({ status: 409, body: { details: { heldBy: [] } } });
       await query(`update lease_requests set seen_at = now() - interval '6 s' where holder = 'dead'`);
       const lease = await callers.acquire();
@@ -366,6 +374,41 @@ describe('the queue for a place', () => {
       expect(starts).toEqual([null, null, null, null, null]);
       await callers.release((await next.answer).body);
       await runner.end(await started(agentId));
+    });
+
+    it('remembers that a run waited for room, after those before it have gone', async () => {
+      await somebodyElsewhere('before');
+      const { agentId, runId } = await waitingRun();
+      await query(`update lease_requests set seen_at = now() - interval '6 s' where holder = 'before'`);
+      const waitingBefore = [{ kind: 'run', id: runId }];
+      expect(await callers.ask()).toMatchObject({ status: 409, body: { details: { waitingBefore } } });
+      await runner.end(await started(agentId));
+      expect(await callers.ask()).toMatchObject({ status: 201 });
+    });
+
+    it('lets them into an exclusive workspace in their order as well', async () => {
+      callers = await callersOf(9);
+      const executionWorkspaceId = await exclusive();
+      const lease = await callers.acquire({ executionWorkspaceId });
+      await somebodyElsewhere('first', executionWorkspaceId);
+      const agentId = await fleet.agent();
+      const runId = await fleet.wakeFor(agentId, { executionWorkspaceId });
+      await apps[0].get(Waits).look();
+      await callers.release(lease);
+      expect(await runner.start(agentId)).toBeNull();
+      const [first, second] = [
+        { kind: 'reservation', holder: 'first' },
+        { kind: 'run', id: runId },
+      ];
+      const refused = (waitingBefore: object[]) => ({
+        status: 409,
+        body: { code: 'workspace_occupied', details: { waitingBefore } },
+      });
+      expect(await callers.ask({ executionWorkspaceId })).toMatchObject(refused([first, second]));
+      await query(`delete from lease_requests where holder = 'first'`);
+      expect(await callers.ask({ executionWorkspaceId })).toMatchObject(refused([second]));
+      await runner.end(await started(agentId));
+      expect(await callers.ask({ executionWorkspaceId })).toMatchObject({ status: 201 });
     });
 
     it('does not wait for a run that something else keeps from starting', async () => {

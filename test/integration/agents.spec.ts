@@ -58,8 +58,10 @@ describe('agents', () => {
            (id, company_id, agent_id, invocation_source, status, lease_id, runner_id, started_at)
          values ($1, $2, $3, 'on_demand', 'running', $4, 'test', now()))
        insert into environment_leases
-         (id, company_id, environment_id, heartbeat_run_id, holder, status, provider, acquired_at, last_used_at, expires_at)
-       values ($4, $2, $5, $1, 'test', 'active', 'test', now(), now(), now() + interval '1 hour')`,
+         (id, company_id, environment_id, heartbeat_run_id, run_lease_id, holder, status, provider, acquired_at,
+          last_used_at, expires_at, lifetime_ends_at)
+       values ($4, $2, $5, $1, $4, 'test', 'active', 'test', now(), now(), now() + interval '1 hour',
+         now() + interval '1 day')`,
       [runId, companyId, agentId, leaseId, environmentId],
     );
     return runId;

@@ -1,7 +1,8 @@
 import { jest } from '@jest/globals';
 import { HeldAdapter } from '../support/held-adapter.js';
 import { Scenario } from '../support/scenario.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { startStillApp } from '../support/still-app.js';
+import type { TestApp } from '../support/test-app.js';
 import { DriverRegistry } from '../../src/environments/drivers/driver-registry.js';
 import { ExecutionServer } from '../../src/heartbeat/execution/execution.server.js';
 
@@ -21,7 +22,7 @@ describe('where a run goes', () => {
   let companyId: string;
 
   beforeAll(async () => {
-    app = await startTestApp({ config: { roles: new Set(['api']) } });
+    app = await startStillApp();
     user = new Scenario(app.url);
   });
   afterAll(() => app.close());

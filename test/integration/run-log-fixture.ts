@@ -19,9 +19,10 @@ export async function runningRun(database: TestDatabase, { ttlSec = 600 } = {}):
        r as (insert into heartbeat_runs (id, company_id, agent_id, invocation_source, status, lease_id, runner_id,
            started_at)
          select $4, c.id, a.id, 'on_demand', 'running', $5, 'runner', now() from c, a returning id)
-     insert into environment_leases (id, company_id, environment_id, heartbeat_run_id, holder, status, provider,
-       acquired_at, last_used_at, expires_at)
-     select $5, c.id, e.id, r.id, 'run', 'active', 'local', now(), now(), now() + make_interval(secs => $6)
+     insert into environment_leases (id, company_id, environment_id, heartbeat_run_id, run_lease_id, holder, status,
+       provider, acquired_at, last_used_at, expires_at, lifetime_ends_at)
+     select $5, c.id, e.id, r.id, $5, 'run', 'active', 'local', now(), now(), now() + make_interval(secs => $6),
+       now() + interval '1 day'
      from c, e, r returning fencing_token`,
     [company, environment, agent, runId, leaseId, ttlSec, `C${company.slice(-8).toUpperCase()}`],
   );

@@ -10,6 +10,8 @@ export interface LookedThrough {
 }
 
 const PAGE = 500;
+/** What only waits for a runner is left in peace for this long, in seconds: it is about to be claimed. */
+const CLAIM_SEC = 2;
 const START: LookedThrough = { agentId: '00000000-0000-0000-0000-000000000000', dueAt: '-infinity' };
 
 /** Keeps with each waiting run what it waits for, changed when that changes. */
@@ -23,11 +25,14 @@ export class WaitingReasons {
    */
   async refresh(from: LookedThrough | null): Promise<LookedThrough | null> {
     const { agentId, dueAt } = from ?? START;
-    const rows = await this.em.execute<BlockedRow[]>(
-      `${blocked(`(q.agent_id, q.due_at) > (?::uuid, ?::timestamptz)`)} order by q.agent_id, q.due_at limit ?`,
-      [agentId, dueAt, PAGE],
+    const rows = await this.em.execute<(BlockedRow & { about_to_start: boolean })[]>(
+      `select b.*, b.code in ('no_runner', 'no_free_slot')
+         and b.due_at > clock_timestamp() - make_interval(secs => ?) as about_to_start
+       from (${blocked(`(q.agent_id, q.due_at) > (?::uuid, ?::timestamptz)`)}
+         order by q.agent_id, q.due_at limit ?) b`,
+      [CLAIM_SEC, agentId, dueAt, PAGE],
     );
-    await this.store(rows.filter(hasChanged));
+    await this.store(rows.filter((row) => hasChanged(row) && !row.about_to_start));
     const last = rows.length === PAGE ? rows[PAGE - 1] : null;
     return last && { agentId: last.agent_id, dueAt: last.due_at };
   }

@@ -191,7 +191,8 @@ describe('the log of a run', () => {
 
     it('refuses a runner whose run has ended', async () => {
       await database.query(
-        `with l as (update environment_leases set status = 'released', released_at = now() where id = $1)
+        `with l as (update environment_leases set status = 'released', released_at = now(), held_until = now()
+           where id = $1)
          update heartbeat_runs set status = 'succeeded', finished_at = now() where id = $2`,
         [holder.leaseId, holder.runId],
       );
@@ -201,7 +202,8 @@ describe('the log of a run', () => {
     it('refuses what was on its way while the run was ended', async () => {
       const ending = await holdTransaction(
         database,
-        `with l as (update environment_leases set status = 'released', released_at = now() where id = $1)
+        `with l as (update environment_leases set status = 'released', released_at = now(), held_until = now()
+           where id = $1)
          update heartbeat_runs set status = 'succeeded', finished_at = now() where id = $2`,
         [holder.leaseId, holder.runId],
       );

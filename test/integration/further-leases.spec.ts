@@ -180,7 +180,7 @@ describe('a further lease of a running run', () => {
 
   it('is waited for no longer than its run runs', async () => {
     const lease = await callers.acquire({}, fleet.user.api);
-    const further = await callers.queue('further', { heartbeatRunId: run.id });
+    const further = await callers.queue('further', { heartbeatRunId: run.id, waitSec: 300 });
     await runner.end(run);
     expect(await further.answer).toMatchObject({ status: 409, body: { code: 'run_not_running' } });
     await callers.release(lease);

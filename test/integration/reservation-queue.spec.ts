@@ -286,14 +286,14 @@ describe('the queue for a place', () => {
       await heard;
       await decision.commit();
       const granted = 'select status from environment_leases where environment_id = $1';
-      const [lease] = await eventually(
+      await eventually(
         () => query<{ status: string }>(granted, [callers.environmentId]),
         ([row]) => row?.status === status,
       );
-      expect(lease).toEqual({ status });
       if (status === 'active') {
         const body = { holder: 'gone', waitSec: 20 };
-        expect(await callers.ask(body, api().with(headers))).toMatchObject({ status: 201, body: { status } });
+        const { body: lease } = await callers.ask(body, api().with(headers));
+        expect(await callers.lease(lease.id)).toMatchObject({ status, id: lease.id });
       }
     });
 

@@ -61,7 +61,7 @@ describe('the queue for a place', () => {
     return { agentId, runId };
   };
   const started = async (agentId: string): Promise<ClaimedRun> => runner.started(agentId);
-  const query = <Row>(sql: string, parameters: unknown[] = []) => apps[0].database.query<Row>(sql, parameters);
+  const query = <Row extends object>(sql: string, parameters: unknown[] = []) => apps[0].database.query<Row>(sql, parameters);
 
   /** Waits at a process that does not hear of anything. */
   const somebodyElsewhere = (holder: string, executionWorkspaceId: string | null = null) =>

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { jest } from '@jest/globals';
 import { BeginPlaces } from '../../src/leases/places/begin-places.js';
 import { CleanUpPlaces } from '../../src/leases/places/clean-up-places.js';
@@ -9,6 +10,8 @@ import { outcome, startStillApp } from '../support/still-app.js';
 import type { TestApp } from '../support/test-app.js';
 
 const ROUNDS = 8;
+/** Nobody who does not wait for anybody takes that long. */
+const LONGEST_MS = 5000;
 
 let app: TestApp;
 let at: PlaceSteps;
@@ -64,8 +67,13 @@ describe('a place that the sweeper and a new holder want at once', () => {
       `update environment_places set state = 'cleaning', keep_until = null, next_attempt_at = now() where id = $1`,
       [placeId],
     );
-    const { place } = await at.claimed();
+    let committed = false;
+    const claimed = at.claimed().then(({ place: its }) => ({ place: its, waited: committed }));
+    await Promise.race([claimed, delay(LONGEST_MS)]);
+    committed = true;
     await sweeper.commit();
+    const { place, waited } = await claimed;
+    expect(waited).toBe(false);
     expect(place).toMatchObject({ id: expect.not.stringMatching(placeId), takenOver: false });
     expect(await at.row(placeId)).toMatchObject({ state: 'cleaning' });
   });

@@ -105,6 +105,19 @@ describe('a directory for each lease', () => {
   });
 });
 
+describe('a process that is asked to stop', () => {
+  it('takes down what its last runs leave', async () => {
+    const stopping = await startTestApp({ config: { drainSec: 0 } });
+    const at = await Berths.in(stopping.url);
+    made.push(at);
+    const { id } = await at.user.wake(await at.agent('sleep 600'));
+    await at.reached(id, 'in_use');
+    expect(await at.directories()).toHaveLength(1);
+    await stopping.close();
+    expect(await at.directories()).toEqual([]);
+  });
+});
+
 describe('the policy reuse_by_environment', () => {
   it('hands the place on with what the former holder left in it', async () => {
     const at = await berths({ leasePolicy: 'reuse_by_environment', capacity: 1 });

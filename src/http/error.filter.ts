@@ -23,6 +23,8 @@ export class ErrorFilter implements ExceptionFilter {
     }
     if (reply.sent) return undefined;
     if (status === 503) reply.header('Retry-After', RETRY_AFTER_SEC);
+    // A connection that is kept for further requests would keep the server from closing.
+    if (body.code === 'shutting_down') reply.header('Connection', 'close');
     if (status === 401) reply.header('WWW-Authenticate', 'Bearer');
     return reply.status(status).type('application/json; charset=utf-8').send(body);
   }

@@ -61,7 +61,8 @@ describe('the queue for a place', () => {
     return { agentId, runId };
   };
   const started = async (agentId: string): Promise<ClaimedRun> => runner.started(agentId);
-  const query = <Row extends object>(sql: string, parameters: unknown[] = []) => apps[0].database.query<Row>(sql, parameters);
+  const query = <Row extends object>(sql: string, parameters: unknown[] = []) =>
+    apps[0].database.query<Row>(sql, parameters);
 
   /** Waits at a process that does not hear of anything. */
   const somebodyElsewhere = (holder: string, executionWorkspaceId: string | null = null) =>
@@ -302,7 +303,8 @@ describe('the queue for a place', () => {
       const app = await startStillApp({ database: apps[0].database });
       const next = await callers.queue('next', {}, new Fleet(app, '').user.api);
       await app.close();
-      expect(await next.answer).toMatchObject({ status: 503, body: { code: 'shutting_down' } });
+      const { status, body, headers } = await next.answer;
+      expect([status, body.code, headers.get('connection')]).toEqual([503, 'shutting_down', 'close']);
       expect(await callers.waiting(() => true)).toEqual([]);
       await callers.release(lease);
     });

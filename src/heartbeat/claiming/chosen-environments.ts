@@ -36,6 +36,8 @@ export interface ChosenEnvironment {
   fingerprint: string;
 }
 
+type Counts = Pick<ChosenEnvironment, 'held' | 'slots' | 'givingWay' | 'requests'>;
+
 /** What a driver plans to make for a new lease. */
 export interface PlannedPlace {
   readonly id: string;
@@ -90,7 +92,7 @@ export class ChosenEnvironments {
           envVars,
           leasePolicy,
           counted: row.capacity === null || counts.has(row.id),
-          ...(counts.get(row.id) ?? { held: 0, slots: new Set(), requests: [] }),
+          ...(counts.get(row.id) ?? { held: 0, slots: new Set<number>(), givingWay: 0, requests: [] }),
           kept: kept.filter((place) => place.environmentId === row.id),
           fingerprint: fingerprintOf(row),
         },
@@ -117,11 +119,13 @@ export class ChosenEnvironments {
 
   /** A statement of its own: only a snapshot taken after the locks sees what their last holders did. */
   private async count(ids: string[]) {
-    if (ids.length === 0) return new Map<string, Pick<ChosenEnvironment, 'held' | 'slots' | 'requests'>>();
+    if (ids.length === 0) return new Map<string, Counts>();
     const rows = await this.em.execute<
-      { id: string; held: number; slots: number[] | null; requests: string[] | null }[]
+      { id: string; held: number; slots: number[] | null; giving_way: number; requests: string[] | null }[]
     >(
-      `select e.id, holding.held, holding.slots, waiting.requests
+      `select e.id, holding.held, holding.slots, waiting.requests,
+         (select count(*)::integer from environment_places p
+          where p.environment_id = e.id and p.state = 'cleaning' and p.parked_at is null) as giving_way
        from unnest(?::uuid[]) as e (id)
        cross join lateral (select count(*)::integer as held, array_agg(slot) filter (where slot is not null) as slots
          from environment_leases where environment_id = e.id and held_until is null) holding
@@ -131,9 +135,9 @@ export class ChosenEnvironments {
       [`{${ids.join(',')}}`],
     );
     return new Map(
-      rows.map(({ id, held, slots, requests }) => [
+      rows.map(({ id, held, slots, giving_way: givingWay, requests }): [string, Counts] => [
         id,
-        { held, slots: new Set(slots ?? []), requests: (requests ?? []).map((at) => new Date(at)) },
+        { held, slots: new Set(slots ?? []), givingWay, requests: (requests ?? []).map((at) => new Date(at)) },
       ]),
     );
   }

@@ -29,6 +29,7 @@ export class Room {
   private readonly agents = new Map<string, number>();
   private readonly companies = new Map<string, number>();
   private readonly workspaces = new Set<string>();
+  private readonly turnedAway = new Map<string, number>();
 
   constructor(private readonly host: string) {}
 
@@ -83,9 +84,14 @@ export class Room {
 
   /** What is over its capacity, because that was lowered, has no room even when a place gives way. */
   private makeWay(environment: ChosenEnvironment): void {
+    // One for each that waits is enough, those included that have been asked before.
+    const waiting = (this.turnedAway.get(environment.id) ?? 0) + 1;
+    this.turnedAway.set(environment.id, waiting);
+    if (environment.givingWay >= waiting) return;
     const warm = environment.kept.findLast((place) => place.state === 'warm');
     if (!warm) return;
     environment.kept = environment.kept.filter((place) => place !== warm);
+    environment.givingWay += 1;
     this.evicted.push(warm.id);
   }
 }

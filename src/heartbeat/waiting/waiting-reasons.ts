@@ -10,6 +10,8 @@ export interface LookedThrough {
 }
 
 const PAGE = 500;
+/** Any constant: of all processes one at a time looks. */
+const LOCK = 0x7761_6974;
 /** What only waits for a runner is left in peace for this long, in seconds: it is about to be claimed. */
 const CLAIM_SEC = 2;
 const START: LookedThrough = { agentId: '00000000-0000-0000-0000-000000000000', dueAt: '-infinity' };
@@ -29,8 +31,9 @@ export class WaitingReasons {
       `select b.*, b.code in ('no_runner', 'no_free_slot')
          and b.due_at > clock_timestamp() - make_interval(secs => ?) as about_to_start
        from (${blocked(`(q.agent_id, q.due_at) > (?::uuid, ?::timestamptz)`)}
-         order by q.agent_id, q.due_at limit ?) b`,
-      [CLAIM_SEC, agentId, dueAt, PAGE],
+         order by q.agent_id, q.due_at limit ?) b
+       where (select pg_try_advisory_xact_lock(?))`,
+      [CLAIM_SEC, agentId, dueAt, PAGE, LOCK],
     );
     await this.store(rows.filter((row) => hasChanged(row) && !row.about_to_start));
     const last = rows.length === PAGE ? rows[PAGE - 1] : null;

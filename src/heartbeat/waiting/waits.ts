@@ -1,14 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
-import { EntityManager } from '@mikro-orm/postgresql';
-import { inTransaction } from '../../database/transaction.js';
 import { Quarantine } from '../../database/restore/quarantine.js';
 import { WaitDeadlines } from './wait-deadlines.js';
 import { WaitingReasons, type LookedThrough } from './waiting-reasons.js';
 
 const PERIOD_MS = 1000;
-/** Any constant: of all processes one at a time looks. */
-const LOCK = 0x7761_6974;
 
 /** Once a second, from application start to its end: notes what runs wait for, and ends what has waited too long. */
 @Injectable()
@@ -19,7 +15,6 @@ export class Waits implements BeforeApplicationShutdown {
   private lookedThrough: LookedThrough | null = null;
 
   constructor(
-    private readonly em: EntityManager,
     private readonly reasons: WaitingReasons,
     private readonly deadlines: WaitDeadlines,
     private readonly quarantine: Quarantine,
@@ -37,10 +32,7 @@ export class Waits implements BeforeApplicationShutdown {
 
   /** One page of reasons, and all deadlines that have passed. */
   async look(): Promise<void> {
-    await inTransaction(this.em, async () => {
-      const [mine] = await this.em.execute<{ mine: boolean }[]>('select pg_try_advisory_xact_lock(?) as mine', [LOCK]);
-      if (mine.mine) this.lookedThrough = await this.reasons.refresh(this.lookedThrough);
-    });
+    this.lookedThrough = await this.reasons.refresh(this.lookedThrough);
     // Since a backup was put back, everything has waited long.
     if (await this.quarantine.isActive()) return;
     while ((await this.deadlines.enforce()) > 0 && !this.stopped.signal.aborted);

@@ -28,6 +28,8 @@ export interface ChosenEnvironment {
   held: number;
   /** Which of its slots these have. */
   slots: Set<number>;
+  /** Places that are being taken down: their room comes free by itself. */
+  givingWay: number;
   /** Since when each reservation waits for its room. */
   requests: Date[];
   /** What may be taken over in it; held by this transaction. */

@@ -3,6 +3,9 @@ import { access, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DriverRegistry } from '../../src/environments/drivers/driver-registry.js';
 import type { EnvironmentDriver } from '../../src/environments/drivers/environment-driver.port.js';
+import { RealisePlace } from '../../src/heartbeat/execution/realise-place.js';
+import type { ClaimedRun } from '../../src/heartbeat/runs/claimed-run.js';
+import { LeaseLostError } from '../../src/leases/lease-errors.js';
 import { SettlePlaces } from '../../src/leases/places/settle-places.js';
 import { eventually } from '../support/eventually.js';
 import type { Lease } from '../support/scenario.js';
@@ -278,6 +281,13 @@ describe('a runner that makes a place', () => {
     await at.reached(id, 'gone');
     expect(await at.directories()).toEqual([]);
     expect(await at.user.log(id)).toBe('');
+  });
+
+  it('does not begin once its lease has run out', async () => {
+    // Nobody executes it any more.
+    const run = { id: 'a run', lease: { id: 'a lease' } } as ClaimedRun;
+    await expect(app.get(RealisePlace).realise(run, local)).rejects.toThrow(LeaseLostError);
+    expect(realise).not.toHaveBeenCalled();
   });
 
   it('takes down itself what counted as gone before it was made', async () => {

@@ -7,7 +7,7 @@ import { ThisHost } from '../../src/environments/this-host.js';
 import { eventually } from '../support/eventually.js';
 import { PlaceSteps } from '../support/place-steps.js';
 import { outcome, startStillApp } from '../support/still-app.js';
-import type { TestApp } from '../support/test-app.js';
+import { startTestApp, type TestApp } from '../support/test-app.js';
 
 type Teardown = (facts: Record<string, unknown>, signal: AbortSignal) => Promise<'removed' | 'absent'>;
 
@@ -144,6 +144,16 @@ describe(PlaceSweeper.name, () => {
     expect(await kept.row(bad)).toMatchObject({ state: 'warm' });
     await kept.sweep();
     expect(await kept.row(bad)).toMatchObject({ state: 'gone' });
+  });
+
+  it('looks once more when its process stops', async () => {
+    const stopping = await startTestApp({ config: { roles: new Set(['api']) }, database: app.database });
+    const host = stopping.get(ThisHost).id;
+    const placeId = await at.left();
+    // Given to the host whose process has just looked.
+    await at.set(placeId, `host = '${host}'`);
+    await stopping.close();
+    expect(await at.row(placeId)).toMatchObject({ state: 'gone' });
   });
 
   it('does nothing in quarantine', async () => {

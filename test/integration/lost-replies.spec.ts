@@ -7,7 +7,7 @@ import { startProxiedApp, Tally, type ProxiedApp } from '../support/proxied-app.
 import { Scenario } from '../support/scenario.js';
 
 const CLAIM = /insert into environment_leases/;
-const FINALISE = /with ended as/;
+const FINALISE = /ended as \(/;
 const CUTS: [Cut, string][] = [
   ['after', 'was executed and not answered'],
   ['before', 'never arrived'],

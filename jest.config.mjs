@@ -11,5 +11,7 @@ export default {
   globalTeardown: '<rootDir>/test/support/global-teardown.mjs',
   // Much of the time is spent waiting: for leases to run out, for servers to come up.
   maxWorkers: 3,
+  // Modules of past suites are not let go of: a worker that has grown spends its time collecting garbage.
+  workerIdleMemoryLimit: '600MB',
   testTimeout: 60_000,
 };

@@ -8,7 +8,7 @@ import { startProxiedApp, type ProxiedApp } from '../support/proxied-app.js';
 import { Scenario } from '../support/scenario.js';
 import { scrape, type Scraped } from '../support/scraped.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
-import { StreamClient } from './activity-stream-client.js';
+import { StreamClient } from '../integration/activity-stream-client.js';
 
 describe('metrics', () => {
   let api: ProxiedApp;

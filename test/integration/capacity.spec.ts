@@ -47,7 +47,7 @@ describe('an environment with a capacity', () => {
   });
   afterEach(() => jest.restoreAllMocks());
 
-  const newFleet = async () => new Fleet(app, (await new Fleet(app, '').user.company()) as string);
+  const newFleet = async () => new Fleet(app, await new Fleet(app, '').user.company());
   const agentThere = (cap = 10) => fleet.agent(cap, { defaultEnvironmentId: environmentId });
   const setCapacity = (capacity: number | null) => fleet.user.api.patch(`/environments/${environmentId}`, { capacity });
   const leasesThere = () =>

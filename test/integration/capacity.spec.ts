@@ -196,6 +196,16 @@ describe('an environment with a capacity', () => {
       expect(order.slice(3)).toEqual(order.slice(0, 3));
     });
 
+    it('leaves a run alone that is about to be claimed', async () => {
+      const [id] = await fleet.wake(await agentThere(), 1);
+      const stored = `select waiting_reason ->> 'code' as code from heartbeat_runs where id = $1`;
+      await app.get(Waits).look();
+      expect(await app.database.query(stored, [id])).toEqual([{ code: null }]);
+      await app.database.query(`update heartbeat_runs set due_at = due_at - interval '1 min' where id = $1`, [id]);
+      await app.get(Waits).look();
+      expect(await app.database.query(stored, [id])).toEqual([{ code: 'no_runner' }]);
+    });
+
     it('keeps with a run what it had waited for, and what the gate found', async () => {
       const [first, second] = await fleet.wake(await agentThere(), 2);
       const holder = await steps.started();
@@ -232,6 +242,18 @@ describe('an environment with a capacity', () => {
       const path = `/companies/${fleet.companyId}/activity?runId=${id}`;
       const [entry] = (await fleet.user.api.get<ActivityEntry[]>(path)).body;
       expect(entry).toMatchObject({ action: 'heartbeat.failed', actorType: 'system', actorId: 'wait-deadline' });
+    });
+
+    it('fails nothing while a restore is not confirmed', async () => {
+      await fleet.user.api.patch(`/companies/${fleet.companyId}`, { maxWaitSec: 60 });
+      const [id] = await fleet.wake(await agentThere(), 1);
+      await app.database.query(`update heartbeat_runs set due_at = due_at - interval '61 s' where id = $1`, [id]);
+      await app.database.query(`update instance set quarantined_at = now(), quarantine_reason = 'restored'`);
+      await app.get(Waits).look();
+      expect((await fleet.user.run(id)).status).toBe('queued');
+      await app.database.query('update instance set quarantined_at = null, quarantine_reason = null');
+      await app.get(Waits).look();
+      expect((await fleet.user.run(id)).status).toBe('failed');
     });
 
     it('lets those wait that have not waited so long, and those of others', async () => {

@@ -1,3 +1,5 @@
+import { LOST_AFTER_SEC } from '../../heartbeat/runs/runners.service.js';
+
 /** One value of one gauge. */
 export interface StateRow {
   gauge:
@@ -14,9 +16,6 @@ export interface StateRow {
   value: number;
 }
 
-/** A runner that has not been seen for this long, in seconds, has died: it says that it lives much more often. */
-const LOST_SEC = 15;
-
 /**
  * What is alive, in one statement. It reads rows that are live by the partial indexes that hold no others: history
  * makes it no slower. `now()` instead of the clock, because what an index is searched with may not change meanwhile.
@@ -29,7 +28,7 @@ export const DATABASE_STATE = `
     select reason, count(*) as depth, extract(epoch from now() - min(due_at)) as age
     from waiting where due_at <= now() group by reason),
   runner as (
-    select case when last_seen_at <= now() - interval '${LOST_SEC} s' then 'lost'
+    select case when last_seen_at <= now() - interval '${LOST_AFTER_SEC} s' then 'lost'
       when draining_since is not null then 'draining' else 'live' end as state
     from runners where last_seen_at > now() - interval '1 day' and stopped_at is null)
   select gauge, labels, value::float8 from (

@@ -9,6 +9,7 @@ import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../../database/p
 export const RUNNER_STATES = ['live', 'draining', 'stopped', 'lost'] as const;
 export type RunnerState = (typeof RUNNER_STATES)[number];
 
+/** A runner says every few seconds that it is there; one that has not for this long, in seconds, counts as lost. */
 export const LOST_AFTER_SEC = 15;
 
 /** One start of a process that executes runs. */

@@ -1,3 +1,4 @@
+import { LOST_AFTER_SEC } from '../runs/runners.service.js';
 import { DECIDED_BY, DESTINATION } from '../../environments/destination.js';
 import { isFresh, waitsForRoom } from '../claiming/turns.js';
 
@@ -42,7 +43,7 @@ export interface BlockedRow {
 export type Blocked = Pick<BlockedRow, 'id' | 'due_at' | 'code' | 'scope_type' | 'scope_id' | 'scope_name'>;
 
 const RUNNER_IS_ALIVE = `runner.stopped_at is null and runner.draining_since is null
-  and runner.last_seen_at > clock_timestamp() - interval '15 seconds'`;
+  and runner.last_seen_at > clock_timestamp() - interval '${LOST_AFTER_SEC} seconds'`;
 
 /**
  * Selects a `BlockedRow` for each of the waiting runs q that `which` names: the first thing in the gate's order that keeps it

@@ -1,4 +1,5 @@
 import { jest } from '@jest/globals';
+import { ThisHost } from '../../src/environments/this-host.js';
 import { HeldAdapter } from '../support/held-adapter.js';
 import { Scenario } from '../support/scenario.js';
 import { startStillApp } from '../support/still-app.js';
@@ -287,6 +288,21 @@ describe('where a run goes', () => {
       held.letGo();
       await done;
       expect((await dispatch()).run!.id).toBe(second.id);
+    });
+
+    it('while no runner is on the host that the workspace belongs to', async () => {
+      const executionWorkspaceId = await workspace(await environment('site'), 'w');
+      const bind = (host: string) =>
+        app.database.query('update execution_workspaces set host = $2 where id = $1', [executionWorkspaceId, host]);
+      await bind('another-host');
+      const { id } = await wake({ issue: { executionWorkspaceId } });
+      expect((await dispatch()).run).toBeNull();
+      expect(await placement(id)).toMatchObject({
+        waitingReason: { code: 'workspace_host_away', scope: { type: 'workspace', id: executionWorkspaceId } },
+      });
+      await bind(app.get(ThisHost).id);
+      held.succeed(id);
+      expect((await dispatch()).run!.id).toBe(id);
     });
 
     it('until it is due', async () => {

@@ -1,0 +1,2 @@
+-- Lean records: what a run writes is as little as its proof needs. What can be derived is not stored, an index that no
+-- reader needs is not written, and a row that is changed stays on its page.

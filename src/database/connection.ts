@@ -1,6 +1,7 @@
 import type { Options } from '@mikro-orm/postgresql';
 import { Client } from 'pg';
 import { PooledClient } from './pooled-client.js';
+import { BindingDriver } from './prepared-statements.js';
 
 /** How long to wait for a connection, new or from the pool, before the database counts as out of reach. */
 const CONNECT_MS = 10_000;
@@ -14,6 +15,7 @@ const IDLE_IN_TRANSACTION_MS = 60_000;
  */
 export function connectionOptions(databaseUrl: string, application: string, poolSize = 4): Options {
   return {
+    driver: BindingDriver,
     dbName: new Client(databaseUrl).database ?? 'postgres',
     pool: { min: 0, max: poolSize },
     driverOptions: {

@@ -2,15 +2,32 @@ import { Client, type PoolClient } from 'pg';
 
 type Send = (this: Client, ...args: unknown[]) => unknown;
 
+/** Most statements that a connection keeps prepared, and most values that one of them has. */
+const MAX_PREPARED = 500;
+const MAX_VALUES = 200;
+
+/** The name of each prepared statement by its text: the same on every connection. */
+const names = new Map<string, string>();
+let named = 0;
+
+/** The table behind a prepared statement has been changed since, so that its rows would look different. */
+const PLAN_OUTDATED = '0A000';
+
 /**
  * A connection that the pool forgets when a transaction on it can neither begin nor be rolled back. What is between
  * MikroORM and the pool hands a connection back only after a commit or rollback that succeeded: every transaction whose
  * connection was lost would take one out of the pool for good, and a full pool neither serves nor closes.
+ *
+ * Statements that come with values are prepared: parsed once for each connection, and planned a few times at most.
  */
 export class PooledClient extends Client {
   override query(...args: never[]): never {
-    const answer = (super.query as Send).apply(this, args);
-    if (isLastResort(args[0])) this.forgetUnlessAnswered(answer as Promise<unknown>);
+    const [text, values] = args as unknown[];
+    const name = nameOf(text, values);
+    const sent = name === undefined ? args : [{ name, text, values }];
+    const answer = (super.query as Send).apply(this, sent);
+    if (isLastResort(text)) this.forgetUnlessAnswered(answer as Promise<unknown>);
+    if (name !== undefined) forgetWhenOutdated(answer as Promise<unknown>, text as string);
     return answer as never;
   }
 
@@ -20,3 +37,20 @@ export class PooledClient extends Client {
 }
 
 const isLastResort = (statement: unknown) => statement === 'begin' || statement === 'rollback';
+
+/** What has very many values was put together for one occasion: its text will not come again. */
+function nameOf(text: unknown, values: unknown): string | undefined {
+  if (typeof text !== 'string' || !Array.isArray(values) || values.length === 0 || values.length > MAX_VALUES) return;
+  const known = names.get(text);
+  if (known !== undefined || names.size >= MAX_PREPARED) return known;
+  const name = `berth_${++named}`;
+  names.set(text, name);
+  return name;
+}
+
+/** Under another name it is prepared anew, on this connection and on the others. */
+function forgetWhenOutdated(answer: Promise<unknown>, text: string): void {
+  answer.catch((error: { code?: unknown }) => {
+    if (error.code === PLAN_OUTDATED) names.delete(text);
+  });
+}

@@ -3,7 +3,7 @@ import tseslint from 'typescript-eslint';
 export default tseslint.config(
   { ignores: ['dist/', 'coverage/', 'src/metadata.ts'] },
   {
-    files: ['src/**/*.ts', 'test/**/*.ts'],
+    files: ['src/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts'],
     extends: [tseslint.configs.recommendedTypeChecked],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
@@ -14,6 +14,14 @@ export default tseslint.config(
       '@typescript-eslint/unbound-method': ['error', { ignoreStatic: true }],
       // Interfaces are often asynchronous for the sake of another implementation.
       '@typescript-eslint/require-await': 'off',
+    },
+  },
+  {
+    // Node runs these by leaving the types out, which is only possible where they are types and nothing else.
+    files: ['bench/**/*.ts'],
+    rules: {
+      '@typescript-eslint/consistent-type-imports': 'error',
+      '@typescript-eslint/parameter-properties': ['error', { prefer: 'class-property' }],
     },
   },
   {

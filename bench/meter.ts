@@ -1,0 +1,116 @@
+import type { Client } from 'pg';
+import { cpuTime } from './processes.ts';
+
+/** What some work took, in all. */
+export interface Cost {
+  /** Messages that PostgreSQL answered: statements, and those that begin and end transactions. */
+  readonly roundTrips: number;
+  readonly statements: number;
+  /** Transactions that wrote something. */
+  readonly commits: number;
+  /** Without full-page images, which come with the first change of a page after a checkpoint. */
+  readonly walBytes: number;
+  readonly fullPageBytes: number;
+  readonly serverCpuMs: number;
+  readonly postgresCpuMs: number;
+  /** Of processes that the server started and that have ended: the agents' own work. */
+  readonly childrenCpuMs: number;
+}
+
+type Counts = Pick<Cost, 'roundTrips' | 'statements'>;
+
+/** What the statement of a foreign key looks like, when it is checked at commit and counts as one of its own. */
+const FOREIGN_KEY = '^SELECT .* FROM ONLY ';
+const TRANSACTION = '^(begin|commit|rollback|start transaction|savepoint|release)';
+
+/** Counts what work costs PostgreSQL and the processes that use it, from outside. */
+export class Meter {
+  private readonly watcher: Client;
+  private readonly servers: readonly number[];
+
+  /**
+   * @param watcher a connection of another user than the work's, whose own statements are not counted.
+   * @param servers the processes that do the work, with what they start.
+   */
+  constructor(watcher: Client, servers: readonly number[]) {
+    this.watcher = watcher;
+    this.servers = servers;
+  }
+
+  async during(work: () => Promise<unknown>): Promise<Cost> {
+    const [watcherPid, postmaster] = await this.postgresPids();
+    const cpu = () => ({
+      servers: this.servers.map((pid) => cpuTime(pid, [postmaster])),
+      postgres: cpuTime(postmaster, [watcherPid]),
+    });
+    const countsBefore = await this.counts();
+    const from = await this.walPosition();
+    const before = cpu();
+    await work();
+    const after = cpu();
+    const to = await this.walPosition();
+    const countsAfter = await this.counts();
+    const spent = (of: 'own' | 'ended') => total(after.servers, of) - total(before.servers, of);
+    return {
+      roundTrips: countsAfter.roundTrips - countsBefore.roundTrips,
+      statements: countsAfter.statements - countsBefore.statements,
+      ...(await this.written(from, to)),
+      serverCpuMs: spent('own'),
+      childrenCpuMs: spent('ended'),
+      postgresCpuMs: total([after.postgres], 'own', 'ended') - total([before.postgres], 'own', 'ended'),
+    };
+  }
+
+  private async postgresPids(): Promise<[number, number]> {
+    const { rows } = await this.watcher.query<{ pid: number; postmaster: string }>(
+      `select pg_backend_pid() as pid, split_part(pg_read_file('postmaster.pid'), e'\\n', 1) as postmaster`,
+    );
+    return [rows[0].pid, Number(rows[0].postmaster)];
+  }
+
+  private async walPosition(): Promise<string> {
+    const { rows } = await this.watcher.query<{ lsn: string }>(`select pg_current_wal_insert_lsn() as lsn`);
+    return rows[0].lsn;
+  }
+
+  /** As `pg_stat_statements` saw them at the top level: what triggers do inside a statement is part of that. */
+  private async counts(): Promise<Counts> {
+    const { rows } = await this.watcher.query<{ round_trips: string | null; statements: string | null }>(
+      `select sum(calls) as round_trips, sum(calls) filter (where query !~* $1) as statements
+       from pg_stat_statements
+       where userid <> current_user::regrole and toplevel and query !~ $2
+         and dbid = (select oid from pg_database where datname = current_database())`,
+      [TRANSACTION, FOREIGN_KEY],
+    );
+    return { roundTrips: Number(rows[0].round_trips), statements: Number(rows[0].statements) };
+  }
+
+  private async written(from: string, to: string): Promise<Pick<Cost, 'commits' | 'walBytes' | 'fullPageBytes'>> {
+    const { rows } = await this.watcher.query<Record<'commits' | 'bytes' | 'full_pages', string | null>>(
+      `select sum(count) filter (where "resource_manager/record_type" = 'Transaction/COMMIT') as commits,
+         sum(record_size) as bytes, sum(fpi_size) as full_pages
+       from pg_get_wal_stats($1, $2, true)`,
+      [from, to],
+    );
+    const [{ commits, bytes, full_pages: fullPages }] = rows;
+    return { commits: Number(commits), walBytes: Number(bytes), fullPageBytes: Number(fullPages) };
+  }
+}
+
+/** The sum of costs, to be divided by how often the work was done. */
+export function addUp(costs: readonly Cost[]): Cost {
+  const sum = (of: keyof Cost) => costs.reduce((all, cost) => all + cost[of], 0);
+  return {
+    roundTrips: sum('roundTrips'),
+    statements: sum('statements'),
+    commits: sum('commits'),
+    walBytes: sum('walBytes'),
+    fullPageBytes: sum('fullPageBytes'),
+    serverCpuMs: sum('serverCpuMs'),
+    postgresCpuMs: sum('postgresCpuMs'),
+    childrenCpuMs: sum('childrenCpuMs'),
+  };
+}
+
+const total = (times: readonly Record<'own' | 'ended', number>[], ...of: ('own' | 'ended')[]) =>
+  times.reduce((sum, time) => sum + of.reduce((own, part) => own + time[part], 0), 0);

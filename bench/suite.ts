@@ -1,0 +1,5 @@
+import type { Benchmark } from './benchmark.ts';
+import { startUp } from './start-up.ts';
+
+/** Every benchmark, in the order in which they run. */
+export const SUITE: readonly Benchmark[] = [startUp];

@@ -74,7 +74,7 @@ export class IssueCommentsService {
   /** The same for a caller that holds the issue, its assignee, and whom of the mentioned agents there still is. */
   addLocked({ issue, agentIds }: LockedIssue, body: string, mentioned: readonly string[]): Promise<IssueComment> {
     const reachable = mentioned.filter((id) => agentIds.has(id));
-    return this.write(issue, authorOf(currentActor()), body, { mentionedAgentIds: reachable, isResult: false });
+    return this.write(issue, authorOf(currentActor()), body, reachable);
   }
 
   /** The agents of a company that a comment of the current actor would call by name. */
@@ -89,18 +89,34 @@ export class IssueCommentsService {
   }
 
   /**
-   * Leaves a run's result as its agent's comment, in the transaction that ends the run. Takes no locks, because it
-   * wakes nobody: the run's own agent is its author, and names in a result are not calls.
-   * @returns null for a result that says nothing.
+   * Leaves the results of runs as their agents' comments, in the transaction that ends the runs. Takes no locks, because
+   * it wakes nobody: each run's own agent is its author, and names in a result are not calls.
+   * @returns the runs whose result said something.
    */
-  async addResult({ companyId, issueId, agentId, runId, body }: RunResult): Promise<IssueComment | null> {
-    const text = resultText(body, MAX_COMMENT_BYTES);
-    if (text === null) return null;
-    const issue = await this.em.findOneOrFail(Issue, { id: issueId, companyId }, { disableIdentityMap: true });
-    return this.write(issue, { authorType: 'agent', authorAgentId: agentId, createdByRunId: runId }, text, {
-      mentionedAgentIds: [],
-      isResult: true,
+  async addResults(results: readonly RunResult[]): Promise<Set<string>> {
+    const telling = results.flatMap((result) => {
+      const text = resultText(result.body, MAX_COMMENT_BYTES);
+      return text === null ? [] : [{ ...result, body: text }];
     });
+    if (telling.length === 0) return new Set();
+    const ids = telling.map(({ issueId }) => issueId);
+    const rows = await this.em.find(Issue, { id: { $in: ids } }, { disableIdentityMap: true });
+    const issues = new Map(rows.map((issue) => [issue.id, issue]));
+    const made = telling.map(({ companyId, issueId, agentId, runId, body }) => ({
+      issue: issues.get(issueId)!,
+      comment: this.em.create(IssueComment, {
+        companyId,
+        issueId,
+        authorType: 'agent',
+        authorAgentId: agentId,
+        createdByRunId: runId,
+        body,
+      }),
+    }));
+    await this.em.flush();
+    const told = { mentionedAgentIds: [], isResult: true };
+    await this.events.record(made.map(({ issue, comment }) => new IssueCommented(issue, comment, told)));
+    return new Set(telling.map(({ runId }) => runId));
   }
 
   /** Flushed before it is told, so that listeners can read it. */
@@ -108,12 +124,12 @@ export class IssueCommentsService {
     issue: IssueState,
     author: Author,
     body: string,
-    wakes: { mentionedAgentIds: readonly string[]; isResult: boolean },
+    mentionedAgentIds: readonly string[],
   ): Promise<IssueComment> {
     const { id: issueId, companyId } = issue;
     const comment = this.em.create(IssueComment, { companyId, issueId, ...author, body });
     await this.em.flush();
-    await this.events.record(new IssueCommented(issue, comment, wakes));
+    await this.events.record(new IssueCommented(issue, comment, { mentionedAgentIds, isResult: false }));
     return comment;
   }
 }

@@ -284,7 +284,7 @@ describe('what issues tell of those they may wake', () => {
   describe(IssueCommentsService.name, () => {
     const addResult = (issueId: string, body: string) =>
       inTransaction(app.get(EntityManager), () =>
-        app.get(IssueCommentsService).addResult({ companyId, issueId, agentId: alice, runId, body }),
+        app.get(IssueCommentsService).addResults([{ companyId, issueId, agentId: alice, runId, body }]),
       );
     const commentsOn = async (issueId: string) =>
       (await operator.get<{ id: string; body: string }[]>(`/issues/${issueId}/comments`)).body;
@@ -312,7 +312,7 @@ describe('what issues tell of those they may wake', () => {
 
     it('leaves nothing for a result that says nothing', async () => {
       const id = await makeIssue();
-      expect(await addResult(id, ' \n')).toBeNull();
+      expect(await addResult(id, ' \n')).toEqual(new Set());
       expect(await commentsOn(id)).toEqual([]);
       expect(heard).toEqual([]);
     });

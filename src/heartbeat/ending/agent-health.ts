@@ -17,6 +17,16 @@ const NOT_ITS_FAULT: ReadonlySet<string> = new Set([
   'finalise_failed',
 ]);
 
+/** What an agent becomes from which status, after a failure and after a success. */
+const AFTER_FAILURE = { from: new Set(['idle', 'active', 'running']), to: 'error' } as const;
+const AFTER_SUCCESS = { from: new Set(['error']), to: 'idle' } as const;
+
+interface AgentRow {
+  id: string;
+  status: string;
+  company_is_active: boolean;
+}
+
 /** Lets an agent's status follow how its runs end; the caller holds the agents. */
 @Injectable()
 export class AgentHealth {
@@ -25,34 +35,58 @@ export class AgentHealth {
     private readonly agents: AgentLifecycleService,
   ) {}
 
-  /** `error` after a failure of the agent's own, back to `idle` after a success; paused when it only ever fails alike. */
-  async follow(ended: EndedRun[]): Promise<void> {
-    const worked = ended.filter((run) => run.status === 'succeeded').map((run) => run.agentId);
-    const failed = ended.filter(isOwnFault).map((run) => run.agentId);
-    if (worked.length > 0) await this.setStatus(worked, 'error', 'idle');
-    if (failed.length > 0) await this.setStatus(failed, 'idle', 'error');
-    for (const agentId of new Set(failed)) await this.pauseIfStuck(agentId);
+  /**
+   * `error` after a failure of the agent's own, back to `idle` after a success; paused when it only ever fails alike.
+   * @returns those of the agents that can be woken then.
+   */
+  async follow(ended: EndedRun[]): Promise<ReadonlySet<string>> {
+    const rows = await this.em.execute<AgentRow[]>(
+      `select a.id, a.status, c.status = 'active' as company_is_active
+       from agents a join companies c on c.id = a.company_id where a.id = any(?::uuid[])`,
+      [`{${ended.map((run) => run.agentId).join(',')}}`],
+    );
+    const failed = new Set(ended.filter(isOwnFault).map((run) => run.agentId));
+    const worked = new Set(ended.filter((run) => run.status === 'succeeded').map((run) => run.agentId));
+    await this.setStatus(
+      rows.flatMap(({ id, status }) => {
+        const { from, to } = failed.has(id) ? AFTER_FAILURE : AFTER_SUCCESS;
+        return (failed.has(id) || worked.has(id)) && from.has(status) ? [[id, to] as const] : [];
+      }),
+    );
+    const paused = await this.pauseStuck([...failed]);
+    const wakeable = rows.filter(
+      ({ id, status, company_is_active }) =>
+        company_is_active && status !== 'paused' && status !== 'terminated' && !paused.has(id),
+    );
+    return new Set(wakeable.map(({ id }) => id));
   }
 
-  private async setStatus(agentIds: string[], from: 'idle' | 'error', to: 'idle' | 'error'): Promise<void> {
+  private async setStatus(changed: (readonly [agentId: string, status: string])[]): Promise<void> {
+    if (changed.length === 0) return;
     await this.em.execute(
-      `update agents set status = ?, updated_at = now()
-       where id = any(?::uuid[]) and (status = ? or (status in ('active', 'running') and ? = 'error'))`,
-      [to, `{${agentIds.join(',')}}`, from, to],
+      `update agents a set status = x.value, updated_at = now() from jsonb_each_text(?::jsonb) x where a.id = x.key::uuid`,
+      [JSON.stringify(Object.fromEntries(changed))],
     );
   }
 
-  private async pauseIfStuck(agentId: string): Promise<void> {
-    const [row] = await this.em.execute<{ failures: number; kinds: number; error: string | null }[]>(
-      `select count(*) filter (where status in ('failed', 'timed_out'))::integer as failures,
-         count(distinct (error_code, error))::integer as kinds, max(error) as error
-       from (select r.status, r.error_code, r.error from heartbeat_runs r join agents a on a.id = ?
+  /** @returns those that have failed alike too often, which it pauses. */
+  private async pauseStuck(agentIds: string[]): Promise<Set<string>> {
+    if (agentIds.length === 0) return new Set();
+    const rows = await this.em.execute<{ id: string; error: string | null }[]>(
+      `select a.id, max(last.error) as error
+       from agents a cross join lateral (
+         select r.status, r.error_code, r.error from heartbeat_runs r
          where r.company_id = a.company_id and r.agent_id = a.id and r.finished_at is not null
-         order by r.id desc limit ?) last`,
-      [agentId, MAX_IDENTICAL_FAILURES],
+         order by r.id desc limit ?) last
+       where a.id = any(?::uuid[]) group by a.id
+       having count(*) filter (where last.status in ('failed', 'timed_out')) = ?
+         and count(distinct (last.error_code, last.error)) = 1
+       order by a.id`,
+      [MAX_IDENTICAL_FAILURES, `{${agentIds.join(',')}}`, MAX_IDENTICAL_FAILURES],
     );
-    if (row?.failures !== MAX_IDENTICAL_FAILURES || row.kinds !== 1) return;
-    await this.agents.pauseAfterFailures(agentId, `It failed ${MAX_IDENTICAL_FAILURES} times in a row: ${row.error}`);
+    for (const { id, error } of rows)
+      await this.agents.pauseAfterFailures(id, `It failed ${MAX_IDENTICAL_FAILURES} times in a row: ${error}`);
+    return new Set(rows.map(({ id }) => id));
   }
 }
 

@@ -16,6 +16,25 @@ const ANSWER_EXPECTED: ReadonlySet<string> = new Set([
   'execution_changes_requested',
 ]);
 
+/** A run on an issue, with what decides whether it has to answer there. */
+interface Judged {
+  readonly run: EndedRun & { readonly issueId: string };
+  /** What it was asked by that expects an answer. */
+  readonly expected: string[];
+  /** What it left for its issue without a comment. */
+  readonly result: string;
+}
+
+/** What the database says of it. */
+interface Found {
+  id: string;
+  commented: boolean;
+  /** Somewhere along its chain: a retry that asks for the comment can itself be retried, for another reason. */
+  asked_before: boolean;
+  is_assignee: boolean;
+  issue_deleted: boolean;
+}
+
 /** A run that was asked for an answer has to leave a comment on its issue; one that does not is asked once more. */
 @Injectable()
 export class CommentPolicy {
@@ -26,60 +45,71 @@ export class CommentPolicy {
   ) {}
 
   /**
-   * Judges a run that ended by itself. A succeeded one that left a result but no comment gets that posted first.
-   * @param wakeable whether its agent could be asked once more.
+   * Judges runs that ended by themselves. Succeeded ones that left a result but no comment get that posted first.
+   * @param wakeable the agents that could be asked once more; a run that is unwanted asks nobody.
+   * @returns what it says of each run that has an issue.
    */
-  async judge(run: EndedRun, wakeable: boolean): Promise<CommentVerdict> {
-    if (!run.issueId) return 'not_applicable';
-    const commented = (await this.hasCommented(run)) || (await this.postResult(run));
-    const expected = reasonsOf(run).filter((reason) => ANSWER_EXPECTED.has(reason));
-    if (expected.length === 0) return 'not_applicable';
-    if (commented) return 'satisfied';
-    if (await this.wasAskedBefore(run)) return 'retry_exhausted';
-    if (!wakeable || (await this.isAnsweredOtherwise(run, expected))) return 'not_applicable';
-    return 'retry_queued';
+  async judge(ended: EndedRun[], wakeable: ReadonlySet<string>): Promise<Map<string, CommentVerdict>> {
+    const judged = ended.flatMap((run) => judgedOf(run) ?? []);
+    const verdicts = new Map<string, CommentVerdict>(judged.map(({ run }) => [run.id, 'not_applicable']));
+    const found = await this.find(judged.filter(({ expected, result }) => expected.length > 0 || result !== ''));
+    const posted = await this.postResults(judged.filter(({ run }) => found.get(run.id)?.commented === false));
+    const silent: Judged[] = [];
+    for (const one of judged) {
+      const { id } = one.run;
+      if (one.expected.length === 0) continue;
+      if (found.get(id)!.commented || posted.has(id)) verdicts.set(id, 'satisfied');
+      else if (found.get(id)!.asked_before) verdicts.set(id, 'retry_exhausted');
+      else if (wakeable.has(one.run.agentId) && !one.run.isUnwanted && concerns(one, found.get(id)!)) silent.push(one);
+    }
+    for (const { run } of await this.notAnsweredOtherwise(silent)) verdicts.set(run.id, 'retry_queued');
+    return verdicts;
   }
 
-  /** Looks along the whole chain: a retry that asks for the comment can itself be retried, for another reason. */
-  private async wasAskedBefore(run: EndedRun): Promise<boolean> {
-    const rows = await this.em.execute<object[]>(
-      `with recursive chain as (
-         select retry_of_run_id, scheduled_retry_reason from heartbeat_runs where id = ?
-         union all
-         select r.retry_of_run_id, r.scheduled_retry_reason
-         from heartbeat_runs r join chain on r.id = chain.retry_of_run_id)
-       select 1 from chain where scheduled_retry_reason = 'missing_issue_comment' limit 1`,
-      [run.id],
+  private async find(judged: Judged[]): Promise<Map<string, Found>> {
+    if (judged.length === 0) return new Map();
+    const rows = await this.em.execute<Found[]>(
+      `select r.id, i.assignee_agent_id is not distinct from r.agent_id as is_assignee, i.deleted_at is not null as issue_deleted,
+         exists (select from issue_comments c
+           where c.company_id = r.company_id and c.created_by_run_id = r.id and c.issue_id = r.issue_id) as commented,
+         exists (
+           with recursive chain as (
+             select r.retry_of_run_id as before, r.scheduled_retry_reason as reason
+             union all
+             select p.retry_of_run_id, p.scheduled_retry_reason from heartbeat_runs p join chain on p.id = chain.before)
+           select from chain where reason = 'missing_issue_comment') as asked_before
+       from heartbeat_runs r join issues i on i.id = r.issue_id where r.id = any(?::uuid[])`,
+      [`{${judged.map(({ run }) => run.id).join(',')}}`],
     );
-    return rows.length > 0;
+    return new Map(rows.map((row) => [row.id, row]));
   }
 
-  private async hasCommented(run: EndedRun): Promise<boolean> {
-    const rows = await this.em.execute<object[]>(
-      `select 1 from issue_comments where company_id = ? and created_by_run_id = ? and issue_id = ? limit 1`,
-      [run.companyId, run.id, run.issueId],
+  private postResults(judged: Judged[]): Promise<Set<string>> {
+    const results = judged.filter(({ result }) => result !== '');
+    return this.comments.addResults(
+      results.map(({ run: { companyId, issueId, agentId, id: runId }, result }) => {
+        return { companyId, issueId, agentId, runId, body: result };
+      }),
     );
-    return rows.length > 0;
   }
 
-  private async postResult(run: EndedRun): Promise<boolean> {
-    const body = typeof run.resultJson?.result === 'string' ? run.resultJson.result.trim() : '';
-    if (run.status !== 'succeeded' || body === '') return false;
-    const { companyId, issueId, agentId, id: runId } = run;
-    await this.comments.addResult({ companyId, issueId: issueId!, agentId, runId, body });
-    return true;
+  /** Leaves out whom a comment that waits will start anyway. */
+  private async notAnsweredOtherwise(silent: Judged[]): Promise<Judged[]> {
+    if (silent.length === 0) return [];
+    const returning = await this.promotions.returningForComments(silent.map(({ run }) => run.issueId));
+    return silent.filter(({ run }) => !returning.get(run.issueId)?.has(run.agentId));
   }
+}
 
-  /** Whether asking the agent once more would start it twice, or for nothing. */
-  private async isAnsweredOtherwise({ issueId, agentId }: EndedRun, expected: string[]): Promise<boolean> {
-    const [issue] = await this.em.execute<{ is_assignee: boolean }[]>(
-      `select assignee_agent_id is not distinct from ?::uuid as is_assignee from issues where id = ? and deleted_at is null`,
-      [agentId, issueId],
-    );
-    // An issue that went to another agent needs no answer to its assignment from this one.
-    if (!issue || (!issue.is_assignee && isForAssigneeOnly(expected))) return true;
-    return this.promotions.hasComment(issueId!, agentId);
-  }
+/** Whether its issue still wants the answer: one that went to another agent needs none to its assignment from this one. */
+const concerns = ({ expected }: Judged, { issue_deleted, is_assignee }: Found) =>
+  !issue_deleted && (is_assignee || !isForAssigneeOnly(expected));
+
+function judgedOf(run: EndedRun): Judged | null {
+  if (run.issueId === null) return null;
+  const left = run.status === 'succeeded' && typeof run.resultJson?.result === 'string' ? run.resultJson.result : '';
+  const expected = reasonsOf(run).filter((reason) => ANSWER_EXPECTED.has(reason));
+  return { run: { ...run, issueId: run.issueId }, expected, result: left.trim() };
 }
 
 /** Every reason that the run stands for: of the wake that made it, and of those that joined it. */

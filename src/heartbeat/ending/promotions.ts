@@ -3,7 +3,7 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { inTransaction } from '../../database/transaction.js';
 import { DomainEvents } from '../../events/domain-events.js';
 import { isForAssigneeOnly } from '../wakes/assignee-wakes.js';
-import { HeartbeatRunEvent, statusEvent } from '../runs/heartbeat-run-event.entity.js';
+import type { EndedRun } from '../runs/ended-run.js';
 import { HeartbeatQueued, HeartbeatSkipped } from '../runs/heartbeat.events.js';
 import { QueueRun } from '../wakes/queue-run.js';
 import { TerminalTransitions } from './terminal-transitions.js';
@@ -24,6 +24,14 @@ interface Waiting {
   has_comment: boolean;
   is_assignee: boolean;
 }
+
+/** One that nobody wants any more, and why. */
+interface Pointless extends Waiting {
+  reason: string;
+}
+
+/** A run that has ended on an issue. */
+type EndedOnIssue = EndedRun & { readonly issueId: string };
 
 /** Issues looked at in one pass. */
 const PAGE = 50;
@@ -52,30 +60,82 @@ export class Promotions {
         `select id from issues where id = any(?::uuid[]) order by id for no key update skip locked`,
         [`{${rows.map((row) => row.issue_id).join(',')}}`],
       );
-      await this.promote(held.map(({ id }) => id));
+      if (held.length > 0) await this.promote(held.map(({ id }) => id));
     });
   }
 
+  /**
+   * What follows on the issues of runs that have ended, all of which the caller holds: a success makes what its agent had
+   * scheduled to try again there superfluous, and what waits for a free issue gets it.
+   */
+  async followUp(ended: EndedOnIssue[]): Promise<void> {
+    const issueIds = [...new Set(ended.map((run) => run.issueId))];
+    const scheduled = await this.whatWaitsOn(issueIds);
+    if (scheduled === null) return;
+    const done = new Set(ended.filter((run) => run.status === 'succeeded').map((run) => run.issueId + run.agentId));
+    await this.supersede(scheduled.filter((retry) => done.has(retry.issue_id + retry.agent_id)).map(({ id }) => id));
+    // The retries of the ended runs have to be seen by what looks for live runs.
+    await this.em.flush();
+    await this.promote(issueIds);
+  }
+
+  /** Agents that a comment will bring back to an issue, by issue: it waits there, and nothing is live. */
+  async returningForComments(issueIds: string[]): Promise<Map<string, Set<string>>> {
+    const returning = new Map<string, Set<string>>();
+    for (const one of await this.waitingFor(issueIds)) {
+      if (!one.has_comment || pointless(one) !== null) continue;
+      returning.set(one.issue_id, (returning.get(one.issue_id) ?? new Set()).add(one.agent_id));
+    }
+    return returning;
+  }
+
+  /**
+   * Nothing does mostly, and then nothing has to be locked: whatever begins to wait needs the issue.
+   * @returns the scheduled retries, or null where no wake waits either.
+   */
+  private async whatWaitsOn(issueIds: string[]) {
+    if (issueIds.length === 0) return null;
+    const ids = `{${issueIds.join(',')}}`;
+    const rows = await this.em.execute<{ id: string | null; issue_id: string; agent_id: string }[]>(
+      `select null as id, issue_id, agent_id from agent_wakeup_requests
+       where issue_id = any(?::uuid[]) and status = 'deferred_issue_execution'
+       union all
+       select id, issue_id, agent_id from heartbeat_runs where issue_id = any(?::uuid[]) and status = 'scheduled_retry'`,
+      [ids, ids],
+    );
+    return rows.length === 0 ? null : rows.flatMap(({ id, ...retry }) => (id === null ? [] : [{ id, ...retry }]));
+  }
+
+  private async supersede(retryIds: string[]): Promise<void> {
+    if (retryIds.length === 0) return;
+    const rows = await this.em.execute<{ id: string }[]>(
+      `select id from heartbeat_runs where id = any(?::uuid[]) and status = 'scheduled_retry' order by id for no key update`,
+      [`{${retryIds.join(',')}}`],
+    );
+    const message = 'A later run of the agent on this issue has succeeded';
+    await this.transitions.endWaiting(
+      rows.map(({ id: runId }) => ({ runId, status: 'cancelled', code: 'superseded', message })),
+    );
+  }
+
   /** For each free one of the issues, which the caller holds, the oldest valid wake or due retry becomes live. */
-  async promote(issueIds: string[]): Promise<void> {
-    if (issueIds.length === 0) return;
+  private async promote(issueIds: string[]): Promise<void> {
     const agents = await this.tryLockWaitingAgents(issueIds);
     const waiting = await this.waitingFor(issueIds);
     const served = new Set<string>();
+    const starting: Waiting[] = [];
+    const ending: Pointless[] = [];
     for (const one of waiting) {
       if (served.has(one.issue_id)) continue;
       const reason = agents.has(one.agent_id) ? pointless(one) : null;
       // Whoever holds the agent may be pausing it: the next pass decides.
-      if (reason) await this.end(one, reason);
+      if (reason !== null) ending.push({ ...one, reason });
       else served.add(one.issue_id);
-      if (!reason && agents.has(one.agent_id)) await this.start(one);
+      if (reason === null && agents.has(one.agent_id)) starting.push(one);
     }
-  }
-
-  /** Whether a comment waits that will bring the agent back to its issue, on which nothing is live. */
-  async hasComment(issueId: string, agentId: string): Promise<boolean> {
-    const waiting = await this.waitingFor([issueId]);
-    return waiting.some((one) => one.agent_id === agentId && one.has_comment && pointless(one) === null);
+    const wakes = await this.wakesAmong([...starting, ...ending]);
+    await this.end(ending, wakes);
+    await this.start(starting, wakes);
   }
 
   /** A statement of its own: only a snapshot taken after the locks sees what their last holders did. */
@@ -114,33 +174,50 @@ export class Promotions {
     return new Set(rows.map(({ id }) => id));
   }
 
-  private async start(one: Waiting): Promise<void> {
-    if (one.kind === 'wake') {
-      await this.queue.queue(await this.em.findOneOrFail(WakeupRequest, one.id));
-      return;
-    }
-    const [run] = await this.em.execute<{ id: string }[]>(
-      `update heartbeat_runs set status = 'queued', updated_at = now()
-       where id = ? and status = 'scheduled_retry' returning id`,
-      [one.id],
-    );
-    if (!run) return;
-    const ref = { id: one.id, companyId: one.company_id, agentId: one.agent_id };
-    this.em.create(HeartbeatRunEvent, statusEvent(ref, 'queued'));
-    await this.events.record(new HeartbeatQueued(ref, { source: 'retry', issueId: one.issue_id }));
+  private async wakesAmong(waiting: Waiting[]): Promise<Map<string, WakeupRequest>> {
+    const ids = idsOf(waiting, 'wake');
+    const wakes = ids.length === 0 ? [] : await this.em.find(WakeupRequest, { id: { $in: ids } });
+    return new Map(wakes.map((wake) => [wake.id, wake]));
   }
 
-  private async end(one: Waiting, reason: string): Promise<void> {
-    if (one.kind === 'retry') {
-      const message = `The retry became pointless: ${reason}`;
-      await this.transitions.endWaiting([{ runId: one.id, status: 'cancelled', code: reason, message }]);
-      return;
-    }
-    const wake = await this.em.findOneOrFail(WakeupRequest, one.id);
-    wake.cancel(reason, new Date());
-    await this.events.record(new HeartbeatSkipped({ ...wake.ref(), reason }));
+  private async start(starting: Waiting[], wakes: Map<string, WakeupRequest>): Promise<void> {
+    for (const id of idsOf(starting, 'wake')) await this.queue.queue(wakes.get(id)!);
+    const retryIds = idsOf(starting, 'retry');
+    if (retryIds.length === 0) return;
+    const runs = await this.em.execute<{ id: string; company_id: string; agent_id: string; issue_id: string }[]>(
+      `update heartbeat_runs set status = 'queued', updated_at = now()
+       where id = any(?::uuid[]) and status = 'scheduled_retry' returning id, company_id, agent_id, issue_id`,
+      [`{${retryIds.join(',')}}`],
+    );
+    await this.events.record(
+      runs.map(({ id, company_id: companyId, agent_id: agentId, issue_id: issueId }) => {
+        return new HeartbeatQueued({ id, companyId, agentId }, { source: 'retry', issueId });
+      }),
+    );
+  }
+
+  private async end(ending: Pointless[], wakes: Map<string, WakeupRequest>): Promise<void> {
+    await this.transitions.endWaiting(
+      ending
+        .filter(({ kind }) => kind === 'retry')
+        .map(({ id: runId, reason: code }) => {
+          return { runId, status: 'cancelled', code, message: `The retry became pointless: ${code}` };
+        }),
+    );
+    await this.events.record(
+      ending
+        .filter(({ kind }) => kind === 'wake')
+        .map(({ id, reason }) => {
+          const wake = wakes.get(id)!;
+          wake.cancel(reason, new Date());
+          return new HeartbeatSkipped({ ...wake.ref(), reason });
+        }),
+    );
   }
 }
+
+const idsOf = (waiting: Waiting[], kind: Waiting['kind']) =>
+  waiting.filter((one) => one.kind === kind).map(({ id }) => id);
 
 /** @returns why nobody wants it any more, or null. */
 function pointless(one: Waiting): string | null {

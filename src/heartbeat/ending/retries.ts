@@ -3,7 +3,6 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { newId } from '../../database/id.js';
 import { DomainEvents } from '../../events/domain-events.js';
 import type { EndedRun } from '../runs/ended-run.js';
-import { HeartbeatRunEvent, statusEvent } from '../runs/heartbeat-run-event.entity.js';
 import { HeartbeatRun } from '../runs/heartbeat-run.entity.js';
 import { HeartbeatRetryScheduled } from '../runs/heartbeat.events.js';
 import { WakeupRequest } from '../runs/wakeup-request.entity.js';
@@ -53,8 +52,13 @@ export class Retries {
     return { reason, afterSec: delay * (1 + JITTER * (2 * Math.random() - 1)), notBefore: run.retryNotBefore };
   }
 
-  /** Makes the retry, in the transaction that ended the run: at once `queued`, or `scheduled_retry` until it is due. */
-  async make(run: EndedRun, { reason, afterSec, notBefore }: Retry): Promise<void> {
+  /** Makes the retries, in the transaction that ended the runs: each at once `queued`, or `scheduled_retry` until it is due. */
+  async make(retried: readonly (readonly [EndedRun, Retry])[]): Promise<void> {
+    const dueAt = await this.dueTimes(retried);
+    await this.events.record(retried.map(([run, retry]) => this.makeOne(run, retry.reason, dueAt.get(run.id) ?? null)));
+  }
+
+  private makeOne(run: EndedRun, reason: string, dueAt: Date | null): HeartbeatRetryScheduled {
     const wake = this.em.create(WakeupRequest, {
       id: newId(),
       companyId: run.companyId,
@@ -67,7 +71,6 @@ export class Retries {
       requestedByActorType: 'system',
       requestedByActorId: 'retry',
     });
-    const dueAt = afterSec === undefined ? null : await this.dueAt(afterSec, notBefore);
     const { paperclipEnvironment: _, ...context } = run.contextSnapshot;
     const retry = this.em.create(HeartbeatRun, {
       id: newId(),
@@ -87,22 +90,25 @@ export class Retries {
       shutdownRetryCount: run.shutdownRetryCount + (reason === 'runner_shutdown' ? 1 : 0),
     });
     wake.becomeRun(retry.id);
-    this.em.create(HeartbeatRunEvent, statusEvent(retry, retry.status));
-    await this.events.record(
-      new HeartbeatRetryScheduled(retry, {
-        retryOfRunId: run.id,
-        reason,
-        wakeupRequestId: wake.id,
-        ...(dueAt ? { scheduledRetryAt: dueAt.toISOString() } : {}),
-      }),
-    );
+    return new HeartbeatRetryScheduled(retry, {
+      retryOfRunId: run.id,
+      reason,
+      wakeupRequestId: wake.id,
+      ...(dueAt ? { scheduledRetryAt: dueAt.toISOString() } : {}),
+    });
   }
 
-  private async dueAt(afterSec: number, notBefore: string | null): Promise<Date> {
-    const [row] = await this.em.execute<{ at: string }[]>(
-      `select greatest(clock_timestamp() + make_interval(secs => ?), ?::timestamptz) as at`,
-      [afterSec, notBefore],
+  /** By run, for retries that have to wait. */
+  private async dueTimes(retried: readonly (readonly [EndedRun, Retry])[]): Promise<Map<string, Date>> {
+    const waiting = retried.flatMap(([{ id }, { afterSec, notBefore }]) =>
+      afterSec === undefined ? [] : [{ id, afterSec, notBefore }],
     );
-    return new Date(row.at);
+    if (waiting.length === 0) return new Map();
+    const rows = await this.em.execute<{ id: string; at: string }[]>(
+      `select id, greatest(clock_timestamp() + make_interval(secs => "afterSec"), "notBefore") as at
+       from jsonb_to_recordset(?::jsonb) as x(id uuid, "afterSec" double precision, "notBefore" timestamptz)`,
+      [JSON.stringify(waiting)],
+    );
+    return new Map(rows.map(({ id, at }) => [id, new Date(at)]));
   }
 }

@@ -5,7 +5,6 @@ import { Agent } from './agents/agent.entity.js';
 import { Company } from './companies/company.entity.js';
 import { Environment } from './environments/environment.entity.js';
 import { ExecutionWorkspace } from './environments/execution-workspace.entity.js';
-import { HeartbeatRunEvent } from './heartbeat/runs/heartbeat-run-event.entity.js';
 import { HeartbeatRun } from './heartbeat/runs/heartbeat-run.entity.js';
 import { WakeupRequest } from './heartbeat/runs/wakeup-request.entity.js';
 import { IssueComment } from './issues/issue-comment.entity.js';
@@ -26,7 +25,6 @@ export const ormOptions = (connection: Options): Options =>
       Issue,
       WakeupRequest,
       HeartbeatRun,
-      HeartbeatRunEvent,
       EnvironmentLease,
       EnvironmentPlace,
       IssueComment,

@@ -1,4 +1,4 @@
-import { EntityManager, type FilterQuery } from '@mikro-orm/postgresql';
+import { EntityManager, raw, type FilterQuery } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
 import { validate } from 'uuid';
 import { Agent } from '../agents/agent.entity.js';
@@ -30,11 +30,12 @@ export class ActivityService {
   async list(companyId: string, query: ActivityQueryDto): Promise<Page<Activity>> {
     await this.companies.require(companyId);
     const { since, until, agentId, runId, entityType, entityId, action } = query;
-    const filters = { agentId, runId, entityType, entityId, action };
+    const filters = { agentId, runId, entityType, action };
     const given = Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== undefined));
     const createdAt = { ...(since ? { $gte: new Date(since) } : {}), ...(until ? { $lt: new Date(until) } : {}) };
     const time = since || until ? { createdAt } : {};
-    return this.page({ companyId, ...given, ...time }, query);
+    const about = entityId ? await this.about(entityId) : {};
+    return this.page({ $and: [{ companyId, ...given, ...time }, about] }, query);
   }
 
   /**
@@ -46,7 +47,21 @@ export class ActivityService {
     const named = validate(reference) ? { id: reference } : { identifier: reference.toUpperCase() };
     const issue = await this.em.findOne(Issue, { ...named, deletedAt: null });
     if (!issue || !canSeeCompany(issue.companyId)) throw new NotFoundError('Issue');
-    return this.page({ companyId: issue.companyId, entityType: 'issue', entityId: issue.id }, request);
+    const about = await this.about(issue.id);
+    return this.page({ $and: [{ companyId: issue.companyId, entityType: 'issue' }, about] }, request);
+  }
+
+  /** Entries about one thing. What runs and their leases did is indexed by the run alone. */
+  private async about(entityId: string): Promise<FilterQuery<Activity>> {
+    const byKey = { [raw(`activity_entity_key(action, entity_type, entity_id, run_id)`)]: entityId };
+    if (!validate(entityId)) return byKey;
+    const [run] = await this.em.execute<{ id: string }[]>(
+      `select id from heartbeat_runs where id = ?
+       union all
+       select heartbeat_run_id from environment_leases where id = ? and heartbeat_run_id is not null`,
+      [entityId, entityId],
+    );
+    return run ? { entityId, $or: [{ runId: run.id }, byKey] } : byKey;
   }
 
   /**

@@ -23,8 +23,6 @@ const SUCCESS: AdapterResult = {
 const STATE = `select r.status as run, r.error_code as "errorCode", w.status as wakeup,
     array(select l.status from environment_leases l where l.heartbeat_run_id = r.id) as leases,
     array(select a.action from activity_log a where a.run_id = r.id order by a.seq) as actions,
-    array(select e.message from heartbeat_run_events e where e.run_id = r.id and e.event_type = 'heartbeat.run.status'
-      order by e.seq) as story,
     array(select e.name from environments e where e.company_id = r.company_id) as environments,
     array(select d.status from agent_wakeup_requests d where d.issue_id = r.issue_id and d.id <> w.id) as others,
     (select count(*)::integer from heartbeat_runs o where o.issue_id = r.issue_id and o.id <> r.id) as successors
@@ -36,7 +34,6 @@ const QUEUED = {
   wakeup: 'queued',
   leases: [],
   actions: ['heartbeat.invoked'],
-  story: ['queued'],
   environments: [],
   others: [],
   successors: 0,
@@ -47,7 +44,6 @@ const RUNNING = {
   wakeup: 'claimed',
   leases: ['active'],
   actions: ['heartbeat.invoked', 'environment.lease_acquired', 'heartbeat.started'],
-  story: ['queued', 'running'],
   environments: ['Local'],
 };
 const SUCCEEDED = {
@@ -56,7 +52,6 @@ const SUCCEEDED = {
   wakeup: 'completed',
   leases: ['released'],
   actions: [...RUNNING.actions, 'heartbeat.succeeded', 'environment.lease_released'],
-  story: ['queued', 'running', 'succeeded'],
 };
 
 /** No runner here: every dispatch is the test's own. */

@@ -74,8 +74,6 @@ export const RECORD = `
   insert into runners (id, host, host_name, pid, slots, version) values (id('runner'), 'h', 'h', 1, 1, '1');
   insert into issue_comments (id, company_id, issue_id, author_type, body)
     values (id('comment'), id('company'), id('issue'), 'user', 'Aye');
-  insert into heartbeat_run_events (id, company_id, run_id, agent_id, event_type)
-    values (id('event'), id('company'), id('running'), id('agent'), 'lifecycle');
   insert into heartbeat_run_log_chunks (run_id, stream_offset, stream, written_at, content)
     values (id('running'), 0, 'stdout', now(), 'a');
   insert into activity_log (id, company_id, actor_type, actor_id, action, entity_type, entity_id)
@@ -410,9 +408,6 @@ export const VALUES: ConstraintCase[] = [
       ['environment_leases', 'released', 'lease_policy'],
       ['environments', 'local', 'lease_policy'],
       ['issue_comments', 'comment', 'author_type'],
-      ['heartbeat_run_events', 'event', 'event_type'],
-      ['heartbeat_run_events', 'event', 'stream'],
-      ['heartbeat_run_events', 'event', 'level'],
       ['activity_log', 'entry', 'actor_type'],
     ] as const
   ).map(([table, row, column]): ConstraintCase => [
@@ -527,7 +522,6 @@ export const TENANTS: ConstraintCase[] = (
     ['lease_requests', 'request', 'execution_workspace_id', 'their workspace', 'lease_requests_workspace_fk'],
     ['issue_comments', 'comment', 'issue_id', 'their issue', 'issue_comments_issue_fk'],
     ['issue_comments', 'comment', 'created_by_run_id', 'their run', 'issue_comments_run_fk'],
-    ['heartbeat_run_events', 'event', 'run_id', 'their run', 'heartbeat_run_events_run_fk'],
   ] as const
 ).map(([table, row, column, theirs, constraint]): ConstraintCase => [
   `${column} of ${table} that is another company's`,

@@ -99,11 +99,6 @@ export const INVARIANTS: Record<string, string> = {
         order by a.seq desc limit 1) last on true
     where last.action is distinct from
       'environment.lease_' || case l.status when 'active' then 'acquired' else l.status end`,
-  'the story of a run ends with its status': `
-    select r.id::text, r.status || ' ' || coalesce(e.payload ->> 'status', 'nothing') from heartbeat_runs r
-    left join lateral (select payload from heartbeat_run_events e where e.run_id = r.id
-      and e.event_type = 'heartbeat.run.status' order by e.seq desc limit 1) e on true
-    where e.payload ->> 'status' is distinct from r.status`,
   'the comment status of a run says what was done': `
     select r.id::text, r.issue_comment_status from heartbeat_runs r
     left join heartbeat_runs s on s.retry_of_run_id = r.id

@@ -12,7 +12,6 @@ import { BeginPlaces, type NewPlace } from '../../leases/places/begin-places.js'
 import type { ClaimedRun } from '../runs/claimed-run.js';
 import { EndRuns } from '../ending/end-runs.js';
 import { Gate, type Candidate } from './gate.js';
-import { HeartbeatRunEvent, statusEvent } from '../runs/heartbeat-run-event.entity.js';
 import type { ContextSnapshot } from '../runs/heartbeat-run.entity.js';
 import { HeartbeatStarted } from '../runs/heartbeat.events.js';
 import { Placement, type Verdict } from './placement.js';
@@ -79,11 +78,6 @@ export class ClaimRuns {
     await this.places.begin(starting.flatMap((one) => newPlace(one)));
     const contexts = new Map(starting.map((one) => [one.run.id, contextFor(one, leases.get(one.leaseId)!)]));
     await this.markRunning(starting, contexts);
-    for (const { run } of starting) {
-      const ref = { id: run.id, companyId: run.company_id, agentId: run.agent_id };
-      const runner = { runnerId: this.identity.id, host: this.identity.host };
-      this.em.create(HeartbeatRunEvent, { ...statusEvent(ref, 'running'), payload: { status: 'running', ...runner } });
-    }
     await this.events.record(
       starting.map(
         ({ run, leaseId, environment }) =>

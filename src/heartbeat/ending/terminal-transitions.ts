@@ -3,7 +3,6 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { DomainEvents } from '../../events/domain-events.js';
 import { EndLeases } from '../../leases/end-leases.js';
 import { ENDED_COLUMNS, endedRun, type EndedRow, type EndedRun } from '../runs/ended-run.js';
-import { HeartbeatRunEvent } from '../runs/heartbeat-run-event.entity.js';
 import type { TerminalRunStatus } from '../runs/heartbeat-run.entity.js';
 import {
   HeartbeatCancelled,
@@ -62,10 +61,15 @@ export class TerminalTransitions {
            exit_code = x."exitCode", signal = x.signal, result_json = x."resultJson", usage_json = x."usageJson",
            stdout_excerpt = coalesce(x."stdoutExcerpt", r.stdout_excerpt),
            stderr_excerpt = coalesce(x."stderrExcerpt", r.stderr_excerpt),
+           process_pid = coalesce(x."processPid", r.process_pid),
+           process_group_id = coalesce(x."processGroupId", r.process_group_id),
+           process_started_at = coalesce(x."processStartedAt", r.process_started_at),
+           invocation = coalesce(x.invocation, r.invocation),
            finished_at = clock_timestamp(), updated_at = now()
          from held, jsonb_to_recordset(?::jsonb) as x("runId" uuid, "leaseId" uuid, "fencingToken" bigint, status text,
            error text, "errorCode" text, "exitCode" integer, signal text, "resultJson" jsonb, "usageJson" jsonb,
-           "stdoutExcerpt" text, "stderrExcerpt" text)
+           "stdoutExcerpt" text, "stderrExcerpt" text, "processPid" integer, "processGroupId" integer,
+           "processStartedAt" timestamptz, invocation jsonb)
          where r.id = held.id and r.id = x."runId" and r.lease_id = x."leaseId" and r.status = 'running'
            and (x."fencingToken" is null or exists (select 1 from environment_leases l where l.id = x."leaseId"
              and l.fencing_token = x."fencingToken" and l.status = 'active' and l.expires_at > clock_timestamp()))
@@ -74,12 +78,14 @@ export class TerminalTransitions {
        select * from ended`,
       [
         `{${ends.map(({ runId }) => runId).join(',')}}`,
-        JSON.stringify(ends.map(({ outcome, ...end }) => ({ ...end, ...outcome }))),
+        JSON.stringify(
+          ends.map(({ outcome: { invoked, ...outcome }, ...end }) => ({ ...end, ...outcome, ...invoked })),
+        ),
       ],
     );
     const notBefore = new Map(ends.map(({ runId, outcome }) => [runId, outcome.retryNotBefore]));
     const ended = rows.map((row) => endedRun(row, notBefore.get(row.id)));
-    await this.record(ended);
+    await this.events.record(ended.map(endEvent));
     await this.leases.end(
       ended.map(({ leaseId, agentId, status, error, errorCode }) => ({
         id: leaseId!,
@@ -108,23 +114,8 @@ export class TerminalTransitions {
       [JSON.stringify(ends)],
     );
     const ended = rows.map((row) => endedRun(row));
-    await this.record(ended);
-    return ended;
-  }
-
-  private async record(ended: EndedRun[]): Promise<void> {
-    for (const run of ended) {
-      this.em.create(HeartbeatRunEvent, {
-        companyId: run.companyId,
-        runId: run.id,
-        agentId: run.agentId,
-        eventType: 'heartbeat.run.status',
-        level: run.status === 'succeeded' || run.status === 'cancelled' ? 'info' : 'error',
-        message: run.error ?? run.status,
-        payload: { status: run.status, ...(run.errorCode ? { errorCode: run.errorCode } : {}) },
-      });
-    }
     await this.events.record(ended.map(endEvent));
+    return ended;
   }
 }
 

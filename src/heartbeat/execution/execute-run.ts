@@ -47,7 +47,8 @@ export class ExecuteRun {
     const runner = runnerName(this.identity.id, this.identity.host);
     const outcome = stoppedOutcome(await this.outcomeOf(run, log, signal), signal, limits, runner);
     await this.closeLog(run, log);
-    return { ...outcome, stdoutExcerpt: log.stdoutExcerpt, stderrExcerpt: log.stderrExcerpt };
+    const { stdoutExcerpt, stderrExcerpt } = log;
+    return { ...outcome, stdoutExcerpt, stderrExcerpt, invoked: this.invocations.take(run) };
   }
 
   private async outcomeOf(run: ClaimedRun, log: RunLogWriter, signal: AbortSignal): Promise<RunOutcome> {
@@ -74,7 +75,6 @@ export class ExecuteRun {
     signal: AbortSignal,
   ): Promise<AdapterResult> {
     const { running } = this;
-    const recorded: Promise<void>[] = [];
     const context: AdapterContext = {
       runId: run.id,
       agentId: run.agentId,
@@ -85,7 +85,7 @@ export class ExecuteRun {
       signal,
       log: (stream, chunk) => log.write(stream, chunk),
       stdoutEnd: () => log.stdoutEnd,
-      invoked: (details) => void recorded.push(this.invocations.record(run, details, null)),
+      invoked: (details) => this.invocations.note(run, details, null),
       execute: (command) =>
         driver
           .execute(place, {
@@ -98,16 +98,12 @@ export class ExecuteRun {
             onOutput: (stream, chunk) => log.write(stream, chunk),
             onSpawn: (child) => {
               const details = { command: command.program, commandArgs: command.args, cwd: command.cwd ?? place.cwd };
-              recorded.push(this.invocations.record(run, details, child));
+              this.invocations.note(run, details, child);
             },
           })
           .catch(asDriverFailure),
     };
-    try {
-      return await this.adapters.get(run.adapterType).execute(context);
-    } finally {
-      await Promise.all(recorded);
-    }
+    return this.adapters.get(run.adapterType).execute(context);
   }
 
   private async environmentOf(run: ClaimedRun): Promise<Record<string, string>> {
@@ -142,7 +138,7 @@ export class ExecuteRun {
 }
 
 function fromAdapter({ outcome, retryNotBefore = null, ...result }: AdapterResult): RunOutcome {
-  return { ...result, status: outcome, retryNotBefore, stdoutExcerpt: null, stderrExcerpt: null };
+  return { ...result, status: outcome, retryNotBefore, stdoutExcerpt: null, stderrExcerpt: null, invoked: null };
 }
 
 /** What an execution that was stopped comes to. A success in the face of a shutdown stands; a time limit is a limit. */

@@ -1,41 +1,72 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
-import { newId } from '../../database/id.js';
 import type { SpawnedProcess } from '../../environments/drivers/environment-driver.port.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
+import type { Invoked } from '../runs/run-outcome.js';
 
-/** Notes with a run what was called and which process that became. */
+/** How long what was called waits to be written, in milliseconds: a run that ends before writes it with its end. */
+const WRITE_AFTER_MS = 50;
+
+/** Notes with runs what was called and which process that became. */
 @Injectable()
 export class InvocationRecorder {
   private readonly logger = new Logger(InvocationRecorder.name);
+  private readonly unwritten = new Map<ClaimedRun, Invoked>();
+  private writing: Promise<void> | null = null;
 
   constructor(private readonly em: EntityManager) {}
 
-  /** Never fails the execution; a run that is not ours any more is left alone. One statement, so one transaction. */
-  async record(run: ClaimedRun, details: Record<string, unknown>, child: SpawnedProcess | null): Promise<void> {
-    const payload = { adapterType: run.adapterType, environment: run.environment.name, ...details };
-    try {
-      await this.em.fork().execute(
-        `with invoked as (
-           update heartbeat_runs
-           set process_pid = coalesce(?::integer, process_pid), process_group_id = coalesce(?::integer, process_group_id),
-             process_started_at = coalesce(?::timestamptz, process_started_at), updated_at = now()
-           where id = ? and lease_id = ? and status = 'running' returning id, company_id, agent_id)
-         insert into heartbeat_run_events (id, run_id, company_id, agent_id, event_type, message, payload)
-         select ?, id, company_id, agent_id, 'adapter.invoke', ?, ?::jsonb from invoked`,
-        [
-          child?.pid ?? null,
-          child?.processGroupId ?? null,
-          child?.startedAt.toISOString() ?? null,
-          run.id,
-          run.lease.id,
-          newId(),
-          `Invoked the adapter "${run.adapterType}"`,
-          JSON.stringify(payload),
-        ],
-      );
-    } catch (error) {
-      this.logger.warn({ err: error, runId: run.id }, 'An invocation could not be noted');
+  /** Never fails the execution. */
+  note(run: ClaimedRun, details: Record<string, unknown>, child: SpawnedProcess | null): void {
+    const { adapterType, environment } = run;
+    const at = new Date().toISOString();
+    this.unwritten.set(run, {
+      invocation: { at, adapterType, environment: environment.name, ...details },
+      processPid: child?.pid ?? null,
+      processGroupId: child?.processGroupId ?? null,
+      processStartedAt: child?.startedAt.toISOString() ?? null,
+    });
+    this.writing ??= this.writeAll();
+  }
+
+  /** What is to be written with the run's end, because it may not be written yet. */
+  take(run: ClaimedRun): Invoked | null {
+    const invoked = this.unwritten.get(run) ?? null;
+    this.unwritten.delete(run);
+    return invoked;
+  }
+
+  private async writeAll(): Promise<void> {
+    while (this.unwritten.size > 0) {
+      await delay(WRITE_AFTER_MS, undefined, { ref: false });
+      const batch = [...this.unwritten];
+      try {
+        await this.write(batch);
+        for (const [run, invoked] of batch) if (this.unwritten.get(run) === invoked) this.unwritten.delete(run);
+      } catch (error) {
+        this.logger.warn({ err: error, runs: batch.length }, 'Invocations could not be noted; trying again');
+      }
     }
+    this.writing = null;
+  }
+
+  /** A run that is not ours any more is left alone. One statement, so one transaction; in order, as runs are locked. */
+  private async write(batch: [ClaimedRun, Invoked][]): Promise<void> {
+    if (batch.length === 0) return;
+    await this.em.fork().execute(
+      `with held as (
+         select r.id from heartbeat_runs r where r.id = any(?::uuid[]) and r.status = 'running' order by r.id for no key update)
+       update heartbeat_runs r
+       set process_pid = x."processPid", process_group_id = x."processGroupId",
+         process_started_at = x."processStartedAt", invocation = x.invocation, updated_at = now()
+       from held join jsonb_to_recordset(?::jsonb) as x(id uuid, "leaseId" uuid, "processPid" integer,
+         "processGroupId" integer, "processStartedAt" timestamptz, invocation jsonb) on x.id = held.id
+       where r.id = held.id and r.lease_id = x."leaseId"`,
+      [
+        `{${batch.map(([{ id }]) => id).join(',')}}`,
+        JSON.stringify(batch.map(([{ id, lease }, invoked]) => ({ id, leaseId: lease.id, ...invoked }))),
+      ],
+    );
   }
 }

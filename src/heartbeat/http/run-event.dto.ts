@@ -1,7 +1,8 @@
 import { Type } from 'class-transformer';
 import { IsInt, Max, Min } from 'class-validator';
 import { IfGiven } from '../../http/if-given.js';
-import type { HeartbeatRunEvent } from '../runs/heartbeat-run-event.entity.js';
+import type { HeartbeatRun } from '../runs/heartbeat-run.entity.js';
+import type { RunEvent } from '../runs/run-story.js';
 
 export class RunEventQueryDto {
   /** Only what came after this `seq`. */
@@ -33,19 +34,7 @@ export class RunEventResponse {
   payload: Record<string, unknown> | null;
   createdAt: Date;
 
-  static from(event: HeartbeatRunEvent): RunEventResponse {
-    return {
-      id: event.id,
-      runId: event.runId,
-      agentId: event.agentId,
-      companyId: event.companyId,
-      seq: event.seq,
-      eventType: event.eventType,
-      stream: event.stream ?? null,
-      level: event.level,
-      message: event.message ?? null,
-      payload: event.payload ?? null,
-      createdAt: event.createdAt,
-    };
+  static from({ id: runId, agentId, companyId }: HeartbeatRun, event: RunEvent): RunEventResponse {
+    return { ...event, runId, agentId, companyId, stream: null };
   }
 }

@@ -12,6 +12,7 @@ import { PlacementResponse, RunIssueResponse } from './placement.dto.js';
 import { RunEventQueryDto, RunEventResponse } from './run-event.dto.js';
 import { RunLogQueryDto, RunLogResponse } from './run-log.dto.js';
 import { CancelRunDto, LiveRunQueryDto, RunQueryDto, RunResponse, RunRowResponse } from './run.dto.js';
+import { storyOf } from '../runs/run-story.js';
 import { RunsService } from '../runs/runs.service.js';
 
 const LOG_BYTES = 262_144;
@@ -73,7 +74,9 @@ export class RunsController {
     @Param('runId', IdPipe) runId: string,
     @Query() { afterSeq = 0, limit = 200 }: RunEventQueryDto,
   ): Promise<RunEventResponse[]> {
-    return (await this.runs.events(runId, afterSeq, limit)).map(RunEventResponse.from);
+    const run = await this.runs.require(runId);
+    const later = storyOf(run).filter(({ seq }) => seq > afterSeq);
+    return later.slice(0, limit).map((event) => RunEventResponse.from(run, event));
   }
 
   /** What a run wrote, from an offset on; whole lines. */

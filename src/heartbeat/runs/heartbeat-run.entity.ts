@@ -56,6 +56,14 @@ export interface PlacementRecord {
   waitedFor: WaitingReason | null;
 }
 
+/** What was called for a run: its adapter's own words, and when (ISO 8601). */
+export interface Invocation extends Record<string, unknown> {
+  readonly at: string;
+  readonly adapterType: string;
+  /** The name of the environment. */
+  readonly environment: string;
+}
+
 /** What a run was told when it was woken and placed; grows while it is queued. */
 export interface ContextSnapshot extends Record<string, unknown> {
   wakeReason?: string | null;
@@ -91,6 +99,7 @@ const HeartbeatRunSchema = defineEntity({
     claimErrors: p.integer().default(0),
     waitingReason: p.json<WaitingReason>().nullable(),
     placement: p.json<PlacementRecord>().nullable(),
+    invocation: p.json<Invocation>().nullable(),
     contextSnapshot: objectColumn<ContextSnapshot>(),
     /** When somebody wished that it ends. */
     cancelRequestedAt: timeColumn().nullable(),

@@ -1,5 +1,5 @@
 import type { LeaseStatus } from '../../leases/environment-lease.entity.js';
-import type { TerminalRunStatus } from './heartbeat-run.entity.js';
+import type { Invocation, TerminalRunStatus } from './heartbeat-run.entity.js';
 
 /** How an execution ended, as its runner saw it. A cancel wish in the database overrides the status. */
 export interface RunOutcome {
@@ -16,6 +16,17 @@ export interface RunOutcome {
   readonly stderrExcerpt: string | null;
   /** With `transient_upstream`: no retry before this time, ISO 8601. */
   readonly retryNotBefore: string | null;
+  /** What was called, where that has not been written yet. */
+  readonly invoked: Invoked | null;
+}
+
+/** What a run's execution called, and which process that became, as the run's row keeps it. */
+export interface Invoked {
+  readonly invocation: Invocation;
+  readonly processPid: number | null;
+  readonly processGroupId: number | null;
+  /** ISO 8601. */
+  readonly processStartedAt: string | null;
 }
 
 /** An outcome with nothing but its reason. */
@@ -31,6 +42,7 @@ const EMPTY = {
   stdoutExcerpt: null,
   stderrExcerpt: null,
   retryNotBefore: null,
+  invoked: null,
 } as const;
 
 /** How a run's lease ends, by how the run ended. */

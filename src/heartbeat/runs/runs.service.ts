@@ -6,7 +6,6 @@ import { CompaniesService } from '../../companies/companies.service.js';
 import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../../database/page.js';
 import { NotFoundError } from '../../errors/domain-error.js';
 import { IssuesService } from '../../issues/issues.service.js';
-import { HeartbeatRunEvent } from './heartbeat-run-event.entity.js';
 import { HeartbeatRun, LIVE_RUN_STATUSES, type RunStatus } from './heartbeat-run.entity.js';
 
 /** Most runs that one page holds: clients read a whole agent's history at once. */
@@ -74,16 +73,6 @@ export class RunsService {
     if (!run) throw new NotFoundError('Run');
     assertCompanyAccess(run.companyId, 'Run');
     return run;
-  }
-
-  /** A run's own story, oldest first. */
-  async events(runId: string, afterSeq: number, limit: number): Promise<HeartbeatRunEvent[]> {
-    const { companyId } = await this.require(runId);
-    return this.em.find(
-      HeartbeatRunEvent,
-      { companyId, runId, seq: { $gt: afterSeq } },
-      { orderBy: { seq: 'asc' }, limit },
-    );
   }
 
   private async list(

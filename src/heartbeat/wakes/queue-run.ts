@@ -2,7 +2,6 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { newId } from '../../database/id.js';
 import { DomainEvents } from '../../events/domain-events.js';
-import { HeartbeatRunEvent, statusEvent } from '../runs/heartbeat-run-event.entity.js';
 import { HeartbeatRun } from '../runs/heartbeat-run.entity.js';
 import { HeartbeatInvoked, HeartbeatQueued } from '../runs/heartbeat.events.js';
 import { contextOf } from '../runs/wake-context.js';
@@ -33,7 +32,6 @@ export class QueueRun {
       contextSnapshot: contextOf(wake),
     });
     wake.becomeRun(run.id);
-    this.em.create(HeartbeatRunEvent, statusEvent(run, 'queued'));
     const facts = { wakeupRequestId: wake.id, source: wake.source, reason: wake.reason, issueId: wake.issueId };
     await this.events.record(
       wake.source === 'on_demand' ? new HeartbeatInvoked(run, facts) : new HeartbeatQueued(run, facts),

@@ -32,20 +32,20 @@ const KINDS = {
 };
 
 const named = (name: keyof typeof KINDS, begun: string) => `
-  create function pg_temp.${name}(n bigint) returns uuid language sql immutable as
+  create function pg_temp.${name}(n bigint) returns uuid language sql stable as
   $$ select pg_temp.id(${KINDS[name]}, n, '${begun}') $$`;
 
 /** Functions of the session with which the statements below are written. */
 export const FUNCTIONS = ({ begun, stepMs, runs, issues, nextTransaction }: Frame): string[] => [
   // UUIDv7: the time, the kind, and the number where others have chance.
-  `create function pg_temp.id(kind integer, n bigint, at timestamptz) returns uuid language sql immutable as $$
+  `create function pg_temp.id(kind integer, n bigint, at timestamptz) returns uuid language sql stable as $$
     select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(kind), 3, '0')
       || '8' || lpad(to_hex(n), 15, '0'))::uuid $$`,
   ...(['company', 'agent', 'environment', 'workspace', 'issue'] as const).map((name) => named(name, begun)),
   // Numbers from 1 on, so that the record of how things were made comes before that of what they did.
-  `create function pg_temp.sequence(n bigint, k integer) returns bigint language sql immutable as
+  `create function pg_temp.sequence(n bigint, k integer) returns bigint language sql stable as
     $$ select 1000000 + n * 6 + k $$`,
-  `create function pg_temp.transaction(n bigint) returns xid8 language sql immutable as
+  `create function pg_temp.transaction(n bigint) returns xid8 language sql stable as
     $$ select greatest(3, n * ${nextTransaction - 1} / ${runs})::text::xid8 $$`,
   `create function pg_temp.history(first bigint, past bigint) returns table (n bigint, company integer, run_id uuid,
      wake_id uuid, lease_id uuid, place_id uuid, company_id uuid, agent_id uuid, issue_id uuid, environment_id uuid,
@@ -76,6 +76,7 @@ export const FUNCTIONS = ({ begun, stepMs, runs, issues, nextTransaction }: Fram
          case when n * 7919 % 200 < 8 then 'failed' when n * 7919 % 200 = 8 and (n % 10 > 7 or n < ${runs} / 100) then 'cancelled'
            when n * 7919 % 200 in (9, 10) and n % 10 > 7 then 'timed_out' else 'succeeded' end as status
        from generate_series(first, past - 1) n) numbered) placed $$`,
+  `create temporary table these as select * from pg_temp.history(0, 0)`,
 ];
 
 const LOCAL = 'local';
@@ -164,49 +165,49 @@ const record = (history: string, entries: string) => `
     entry.actor_type, entry.actor_id, entry.action, entry.entity_type, entry.entity_id, h.agent_id, h.run_id, entry.details, entry.at
   from ${history} h cross join lateral ${ENTRIES} where ${entries} order by h.n, k`;
 
-const THESE = `pg_temp.history($1::integer, $2::integer)`;
-
-/** What ended runs left: of the numbers from $1 on and before $2. */
-export const HISTORY: readonly string[] = [
+/** What ended runs left. */
+export const HISTORY = (from: number, past: number): string[] => [
+  `truncate these`,
+  `insert into these select * from pg_temp.history(${from}, ${past})`,
   `insert into agent_wakeup_requests (id, company_id, agent_id, issue_id, run_id, source, trigger_detail, reason, status,
      requested_by_actor_type, requested_by_actor_id, claimed_at, finished_at, created_at, updated_at)
    select wake_id, company_id, agent_id, issue_id, run_id, 'on_demand', 'manual', 'issue_assigned',
      case status when 'succeeded' then 'completed' when 'cancelled' then 'cancelled' else 'failed' end,
-     'user', 'operator', started_at, ended_at, created_at, ended_at from ${THESE}`,
+     'user', 'operator', started_at, ended_at, created_at, ended_at from these h`,
   `insert into heartbeat_runs (id, company_id, agent_id, issue_id, wakeup_request_id, invocation_source, trigger_detail, status,
      due_at, context_snapshot, placement, lease_id, runner_id, process_pid, process_group_id, process_started_at, log_bytes,
      stdout_excerpt, exit_code, error, error_code, result_json, started_at, finished_at, created_at, updated_at)
    select run_id, company_id, agent_id, issue_id, wake_id, 'on_demand', 'manual', status, created_at, ${CONTEXT}, ${PLACEMENT},
      lease_id, '1', 4711, 4711, started_at, 200, repeat('all hands on deck ', 6), 0,
      case when status <> 'succeeded' then 'Exited with code 1' end, case when status <> 'succeeded' then 'adapter_failed' end,
-     '{"result": "done"}', started_at, ended_at, created_at, ended_at from ${THESE}`,
+     '{"result": "done"}', started_at, ended_at, created_at, ended_at from these h`,
   `insert into environment_leases (id, company_id, environment_id, execution_workspace_id, workspace_mode, issue_id, heartbeat_run_id,
      run_lease_id, holder, status, provider, slot, place_id, fencing_token, runner_id, host, acquired_at, last_used_at, expires_at,
      lifetime_ends_at, released_at, held_until, failure_reason, created_at, updated_at)
    select lease_id, company_id, environment_id, workspace_id, workspace_mode, issue_id, run_id, lease_id, 'run:' || run_id,
      lease_status, '${LOCAL}', slot, place_id, n + 1, '1', 'host-1', started_at, ended_at, ended_at + interval '60 s',
      started_at + interval '1 day', ended_at, case when place_state is distinct from 'retained' then ended_at end,
-     case when lease_status <> 'released' then 'Exited with code 1' end, started_at, ended_at from ${THESE}`,
+     case when lease_status <> 'released' then 'Exited with code 1' end, started_at, ended_at from these h`,
   `insert into environment_places (id, company_id, environment_id, lease_id, state, driver, adapter_type, config_fingerprint,
      facts, realise_deadline_at, keep_until, gone_at, created_at, updated_at)
    select place_id, company_id, environment_id, lease_id, place_state, '${MAKES_PLACES}', 'process', 'a', '{"directory": "/srv/place"}',
      started_at, case when place_state = 'retained' then now() + interval '1 day' end, case when place_state = 'gone' then ended_at end,
-     started_at, ended_at from ${THESE} where place_id is not null`,
+     started_at, ended_at from these h where place_id is not null`,
   // A place is as its last entry says.
-  record(THESE, 'true'),
+  record('these', 'true'),
   `insert into activity_log (id, seq, tx, company_id, actor_type, actor_id, action, entity_type, entity_id, details, created_at)
    overriding system value
    select pg_temp.id(${KINDS.other}, pg_temp.sequence(n, 6), ended_at), pg_temp.sequence(n, 6), pg_temp.transaction(n), company_id,
      ${AUTHOR}, 'environment.place_' || place_state, 'environment_place', place_id, jsonb_build_object('state', place_state), ended_at
-   from ${THESE} where place_id is not null`,
+   from these h where place_id is not null`,
   `insert into issue_comments (id, company_id, issue_id, author_type, author_agent_id, created_by_run_id, body, created_at)
    select pg_temp.id(${KINDS.comment}, n, ended_at), company_id, issue_id, 'agent', agent_id, run_id, 'The anchor holds.', ended_at
-   from ${THESE} where issue_id is not null and n % 5 = 0`,
+   from these h where issue_id is not null and n % 5 = 0`,
   `insert into heartbeat_run_log_chunks (run_id, stream_offset, stream, written_at, content)
-   select run_id, 0, 'stdout', started_at, convert_to(repeat('all hands on deck ', 11), 'UTF8') from ${THESE} where n % 5 = 0`,
+   select run_id, 0, 'stdout', started_at, convert_to(repeat('all hands on deck ', 11), 'UTF8') from these h where n % 5 = 0`,
   `insert into idempotency_keys (id, company_id, actor, route, key, body_hash, status_code, answer, created_at)
    select pg_temp.id(${KINDS.other}, n, created_at + interval '2 ms'), company_id, 'operator', 'POST /agents/:id/wakeup', 'key-' || n,
-     '\\x00', 202, '{}', now() - make_interval(secs => n % 86000) from ${THESE} where n % 20 = 0`,
+     '\\x00', 202, '{}', now() - make_interval(secs => n % 86000) from these h where n % 20 = 0`,
 ];
 
 /** What goes on now: runs that are running, runs and wakes that wait. */

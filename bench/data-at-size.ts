@@ -53,7 +53,7 @@ export async function loadData(databaseUrl: string, size: DataSize, options: Loa
   try {
     const frame = await frameOf(first, size);
     for (const statement of FUNCTIONS(frame)) await first.query(statement);
-    await inTransaction(first, DIMENSIONS(frame), []);
+    await inTransaction(first, DIMENSIONS(frame));
     for (let count = 1; count < (options.connections ?? 1); count++) {
       const other = await connect(databaseUrl, options);
       others.push(other);
@@ -63,12 +63,12 @@ export async function loadData(databaseUrl: string, size: DataSize, options: Loa
     const work = async (client: Client) => {
       for (let from = next; from < size.runs; from = next) {
         next = Math.min(from + CHUNK, size.runs);
-        await inTransaction(client, HISTORY, [from, next]);
+        await inTransaction(client, HISTORY(from, next));
         options.onProgress?.(next);
       }
     };
     await Promise.all([first, ...others].map(work));
-    await inTransaction(first, LIVE(frame), []);
+    await inTransaction(first, LIVE(frame));
     await first.query('vacuum (analyze)');
     return await namesOf(first, frame);
   } finally {
@@ -111,9 +111,9 @@ async function connect(databaseUrl: string, { checked }: LoadOptions): Promise<C
   return client;
 }
 
-async function inTransaction(client: Client, statements: readonly string[], values: unknown[]): Promise<void> {
+async function inTransaction(client: Client, statements: readonly string[]): Promise<void> {
   await client.query('begin');
-  for (const statement of statements) await client.query(statement, values);
+  for (const statement of statements) await client.query(statement);
   await client.query('commit');
 }
 

@@ -25,6 +25,7 @@ import { DispatchTriggers } from './execution/dispatch-triggers.js';
 import { EndRuns } from './ending/end-runs.js';
 import { EnvironmentLeaseInterceptor } from './execution/environment-lease.interceptor.js';
 import { ExecuteRun } from './execution/execute-run.js';
+import { DueStops } from './execution/due-stops.js';
 import { ExecutionServer } from './execution/execution.server.js';
 import { FinaliseService } from './execution/finalise.service.js';
 import { Gate } from './claiming/gate.js';
@@ -72,9 +73,11 @@ import { ReservationsService } from './reserving/reservations.service.js';
 import { WaitingLine } from './reserving/waiting-line.js';
 import { WakeController } from './http/wake.controller.js';
 import { WakePayloads } from './wakes/wake-payloads.js';
+import { WakeDecisions } from './wakes/wake-decisions.js';
+import { WakeLocks } from './wakes/wake-locks.js';
 import { WakeService } from './wakes/wake.service.js';
 
-const WAKE = [WakeService, SkippedWakes, QueueRun, IssueWakes, Timers, Promotions];
+const WAKE = [WakeService, WakeDecisions, WakeLocks, SkippedWakes, QueueRun, IssueWakes, Timers, Promotions];
 const PROVISION = [ProvisionService, ClaimRuns, Gate, Placement, ChosenEnvironments];
 const EXECUTE = [
   EnvironmentLeaseInterceptor,
@@ -101,7 +104,16 @@ const END = [
   AgentStops,
 ];
 const FOLLOW_UP = [Successors, Retries, CommentPolicy, AgentHealth];
-const RUNNER = [Runner, RunnerIdentity, RunnerRegistry, RunningRuns, Renewer, DispatchTriggers, RunTokenResolver];
+const RUNNER = [
+  Runner,
+  RunnerIdentity,
+  RunnerRegistry,
+  RunningRuns,
+  Renewer,
+  DueStops,
+  DispatchTriggers,
+  RunTokenResolver,
+];
 const WAIT = [Waits, WaitingReasons, WaitDeadlines, Blockers, QueueService];
 const RESERVE = [ReservationsService, GrantLease, WaitingLine, LeaseRequests, Refusals];
 const READ = [RunsService, RunnersService, HostsService, PlacementsService, RunLogs, RunLogStore, RunLogReader];

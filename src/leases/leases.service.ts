@@ -94,8 +94,8 @@ export class LeasesService {
     return inTransaction(this.em, async () => {
       const lease = await this.hold(leaseId, fencingToken);
       const held = { id: lease.id, fencingToken: lease.fencingToken };
-      const renewed = await this.renewals.renew([held], ttlSec);
-      if (!renewed.has(leaseId)) throw new LeaseLostError(leaseId);
+      const lost = await this.renewals.renew([held], ttlSec);
+      if (lost.has(leaseId)) throw new LeaseLostError(leaseId);
       return this.em.refreshOrFail(lease);
     });
   }

@@ -120,7 +120,7 @@ describe('the lease of a running run', () => {
     const { run, groupId } = await started(await agentThatOnce(FOREVER));
     const [lease] = await user.leases(run.id);
     const fencingToken = lease.fencingToken + 1;
-    expect(await app.get(RenewLeases).renew([{ id: lease.id, fencingToken }], 3600)).toEqual(new Map());
+    expect(await app.get(RenewLeases).renew([{ id: lease.id, fencingToken }], 3600)).toEqual(new Set([lease.id]));
     const answer = await user.api.post(`/environment-leases/${lease.id}/renew`, { fencingToken, ttlSec: 3600 });
     expect(answer).toMatchObject({ status: 410, body: { code: 'lease_lost' } });
     const [after] = await user.leases(run.id);

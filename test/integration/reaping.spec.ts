@@ -196,9 +196,9 @@ describe(ReapLeases.name, () => {
   it('renews nothing that has run out, reaped or not', async () => {
     const run = await abandoned();
     await expire(run);
-    expect(await app.get(RenewLeases).renew([run.lease], 60)).toEqual(new Map());
+    expect(await app.get(RenewLeases).renew([run.lease], 60)).toEqual(new Set([run.lease.id]));
     await reap();
-    expect(await app.get(RenewLeases).renew([run.lease], 60)).toEqual(new Map());
+    expect(await app.get(RenewLeases).renew([run.lease], 60)).toEqual(new Set([run.lease.id]));
     await expectReaped(run);
   });
 

@@ -53,6 +53,9 @@ export class DispatchTriggers {
   }
 
   @AfterCommit(HeartbeatCancelRequested)
+  // Somebody else than its runner may have ended it.
+  @AfterCommit(HeartbeatCancelled)
+  @AfterCommit(LeaseExpired)
   aRunHasToStop(): void {
     this.runner.lookForStops();
     this.notifications.notify(STOPS_CHANNEL);

@@ -26,11 +26,12 @@ export class Renewer {
     if (!runs.some((run) => this.running.msLeft(run) <= (ttlMs * 2) / 3)) return;
     try {
       const held = runs.map(({ lease }) => lease);
-      const renewed = await this.leases.renew(held, this.config.leaseTtlSec);
-      for (const { id, lease } of runs) {
-        if (renewed.has(lease.id)) this.running.extend(id, sentAt + ttlMs);
-        else this.running.stop(id, 'lease_lost');
-      }
+      const lost = await this.leases.renew(held, this.config.leaseTtlSec);
+      for (const { id, lease } of runs) if (lost.has(lease.id)) this.running.stop(id, 'lease_lost');
+      this.running.extend(
+        runs.filter(({ lease }) => !lost.has(lease.id)),
+        sentAt + ttlMs,
+      );
     } catch (error) {
       this.logger.warn({ err: error, leases: runs.length }, 'Leases could not be renewed; trying again');
     }

@@ -1,15 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
-import { EntityManager } from '@mikro-orm/postgresql';
 import { BerthConfig } from '../../config/config.js';
 import { DatabaseNotifications } from '../../database/notifications.js';
 import { ProcessGuard } from '../../environments/drivers/guard/process-guard.js';
 import { RunnerIdentity } from '../runs/runner-identity.js';
+import { DueStops } from './due-stops.js';
 import { ExecutionServer } from './execution.server.js';
 import { Nudge } from './nudge.js';
 import { Renewer } from './renewer.js';
 import { RunnerRegistry } from './runner-registry.js';
-import { RunningRuns, type StopReason } from './running-runs.js';
+import { RunningRuns } from './running-runs.js';
 
 /** A notification that was lost is made up for by looking after this time, in milliseconds. */
 const POLL_MS = 1000;
@@ -36,10 +36,10 @@ export class Runner implements BeforeApplicationShutdown {
   private watcher: Promise<void> = Promise.resolve();
 
   constructor(
-    private readonly em: EntityManager,
     private readonly server: ExecutionServer,
     private readonly running: RunningRuns,
     private readonly renewer: Renewer,
+    private readonly dueStops: DueStops,
     private readonly registry: RunnerRegistry,
     private readonly identity: RunnerIdentity,
     private readonly guard: ProcessGuard,
@@ -60,8 +60,9 @@ export class Runner implements BeforeApplicationShutdown {
     this.starts.all();
   }
 
-  /** A running run may have to stop now. */
+  /** A running run may have to stop now, or have been ended by somebody else. */
   lookForStops(): void {
+    this.dueStops.expectEnds();
     this.stops.all();
   }
 
@@ -130,34 +131,10 @@ export class Runner implements BeforeApplicationShutdown {
       const seen = this.stops.count;
       if (this.stopping) for (const { id } of this.running.all()) this.running.stop(id, 'runner_shutdown');
       await this.renewer.tick();
-      await this.stopWhatHasTo().catch((error: unknown) => {
+      await this.dueStops.stop().catch((error: unknown) => {
         this.logger.warn({ err: error }, 'Cancel wishes and time limits could not be read; trying again');
       });
       await this.stops.since(seen, this.stopping ? STOP_POLL_MS : periodMs);
     }
-  }
-
-  /**
-   * Cancel wishes and time limits live in the database, and its clock decides. A run that somebody else has ended is
-   * stopped now: its lease would be missed only at its next renewal. One whose lease comes to the end of its lifetime is
-   * stopped while that lease can still be counted on for its end.
-   */
-  private async stopWhatHasTo(): Promise<void> {
-    const ids = this.running.all().map(({ id }) => id);
-    if (ids.length === 0) return;
-    const rows = await this.em.execute<{ id: string; reason: StopReason }[]>(
-      `select * from (
-         select r.id, case when r.status <> 'running' then 'lease_lost'
-           when r.cancel_at <= clock_timestamp() then 'cancelled'
-           when r.deadline_at <= clock_timestamp() then 'timed_out'
-           when greatest(r.started_at, r.last_output_at) + make_interval(secs => r.idle_timeout_sec) <= clock_timestamp()
-             then 'idle_timed_out'
-           when l.lifetime_ends_at - make_interval(secs => l.ttl_sec) <= clock_timestamp() then 'lease_lifetime' end
-             as reason
-         from heartbeat_runs r join environment_leases l on l.id = r.lease_id where r.id = any(?::uuid[])) r
-       where reason is not null`,
-      [`{${ids.join(',')}}`],
-    );
-    for (const { id, reason } of rows) this.running.stop(id, reason);
   }
 }

@@ -24,8 +24,9 @@ export class RunningRuns {
   constructor(private readonly guard: ProcessGuard) {}
 
   add(run: ClaimedRun): void {
-    this.byId.set(run.id, { run, abort: new AbortController(), deadline: run.deadline, timer: undefined });
-    this.extend(run.id, run.deadline);
+    const running = { run, abort: new AbortController(), deadline: run.deadline, timer: undefined };
+    this.byId.set(run.id, running);
+    this.stopAtDeadline(running);
   }
 
   /** What stops the execution; its `reason` is a `StopReason`. */
@@ -57,19 +58,28 @@ export class RunningRuns {
     this.byId.get(runId)?.abort.abort(reason);
   }
 
-  /** A renewal that was sent at `deadline - ttl` has been confirmed. */
-  extend(runId: string, deadline: number): void {
-    const running = this.byId.get(runId);
-    if (!running) return;
-    running.deadline = Math.max(running.deadline, deadline);
-    clearTimeout(running.timer);
-    running.timer = setTimeout(() => this.stop(runId, 'lease_lost'), running.deadline - bootClock());
-    this.guard.extend(running.run.lease.id, running.deadline);
+  /** A renewal of their leases that was sent at `deadline - ttl` has been confirmed. */
+  extend(runs: readonly ClaimedRun[], deadline: number): void {
+    for (const { id, lease } of runs) {
+      const running = this.byId.get(id);
+      if (!running) continue;
+      running.deadline = Math.max(running.deadline, deadline);
+      this.guard.extend(lease.id, running.deadline);
+    }
   }
 
   /** Whether the lease cannot be counted on any more: reported lost, or past its deadline without a renewal. */
   isLost(run: ClaimedRun): boolean {
     const running = this.byId.get(run.id);
     return !running || running.abort.signal.reason === 'lease_lost' || bootClock() >= running.deadline;
+  }
+
+  /** A renewal sets no timer: the one that there is looks again. */
+  private stopAtDeadline(running: Running): void {
+    const onTime = () => {
+      if (bootClock() < running.deadline) this.stopAtDeadline(running);
+      else this.stop(running.run.id, 'lease_lost');
+    };
+    running.timer = setTimeout(onTime, running.deadline - bootClock());
   }
 }

@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import { cpuTime } from './processes.ts';
+import { cpuTimes } from './processes.ts';
 
 /** What some work took, in all. */
 export interface Cost {
@@ -38,11 +38,8 @@ export class Meter {
   }
 
   async during(work: () => Promise<unknown>): Promise<Cost> {
-    const [watcherPid, postmaster] = await this.postgresPids();
-    const cpu = () => ({
-      servers: this.servers.map((pid) => cpuTime(pid, [postmaster])),
-      postgres: cpuTime(postmaster, [watcherPid]),
-    });
+    const { watcher, postmaster } = await this.postgresPids();
+    const cpu = () => cpuTimes([postmaster, ...this.servers], [watcher]);
     const countsBefore = await this.counts();
     const from = await this.walPosition();
     const before = cpu();
@@ -50,22 +47,26 @@ export class Meter {
     const after = cpu();
     const to = await this.walPosition();
     const countsAfter = await this.counts();
-    const spent = (of: 'own' | 'ended') => total(after.servers, of) - total(before.servers, of);
+    const [postgres, ...servers] = after.map(({ own, ended }, index) => ({
+      own: own - before[index].own,
+      ended: ended - before[index].ended,
+    }));
     return {
       roundTrips: countsAfter.roundTrips - countsBefore.roundTrips,
       statements: countsAfter.statements - countsBefore.statements,
       ...(await this.written(from, to)),
-      serverCpuMs: spent('own'),
-      childrenCpuMs: spent('ended'),
-      postgresCpuMs: total([after.postgres], 'own', 'ended') - total([before.postgres], 'own', 'ended'),
+      serverCpuMs: servers.reduce((sum, { own }) => sum + own, 0),
+      childrenCpuMs: servers.reduce((sum, { ended }) => sum + ended, 0),
+      // Its sessions that have ended are its own work, too.
+      postgresCpuMs: postgres.own + postgres.ended,
     };
   }
 
-  private async postgresPids(): Promise<[number, number]> {
-    const { rows } = await this.watcher.query<{ pid: number; postmaster: string }>(
-      `select pg_backend_pid() as pid, split_part(pg_read_file('postmaster.pid'), e'\\n', 1) as postmaster`,
+  private async postgresPids(): Promise<{ watcher: number; postmaster: number }> {
+    const { rows } = await this.watcher.query<{ watcher: number; postmaster: string }>(
+      `select pg_backend_pid() as watcher, split_part(pg_read_file('postmaster.pid'), e'\\n', 1) as postmaster`,
     );
-    return [rows[0].pid, Number(rows[0].postmaster)];
+    return { watcher: rows[0].watcher, postmaster: Number(rows[0].postmaster) };
   }
 
   private async walPosition(): Promise<string> {
@@ -111,6 +112,3 @@ export function addUp(costs: readonly Cost[]): Cost {
     childrenCpuMs: sum('childrenCpuMs'),
   };
 }
-
-const total = (times: readonly Record<'own' | 'ended', number>[], ...of: ('own' | 'ended')[]) =>
-  times.reduce((sum, time) => sum + of.reduce((own, part) => own + time[part], 0), 0);

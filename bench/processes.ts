@@ -19,15 +19,21 @@ export interface CpuTime {
   readonly ended: number;
 }
 
-/** @param except descendants that do not count. */
-export function cpuTime(pid: number, except: readonly number[] = []): CpuTime {
-  const family = familyOf(pid).filter((one) => !except.includes(one.pid));
-  return { own: sum(family, (one) => one.ownMs), ended: sum(family, (one) => one.endedChildrenMs) };
+/**
+ * The CPU time of each of these processes with its descendants.
+ * @param except descendants that do not count.
+ */
+export function cpuTimes(pids: readonly number[], except: readonly number[] = []): CpuTime[] {
+  const all = processTable();
+  return pids.map((pid) => {
+    const family = familyOf(pid, all).filter((one) => !except.includes(one.pid));
+    return { own: sum(family, (one) => one.ownMs), ended: sum(family, (one) => one.endedChildrenMs) };
+  });
 }
 
 /** Memory of a process and of each of its descendants, in bytes: what it has, and its share of what several have. */
 export function memoryOf(pid: number): { pid: number; command: string; rss: number; pss: number }[] {
-  return familyOf(pid).map((one) => {
+  return familyOf(pid, processTable()).map((one) => {
     const rollup = readFileSync(`/proc/${one.pid}/smaps_rollup`, 'utf8');
     const bytes = (name: string) => Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(rollup)?.[1]) * 1024;
     const command = readFileSync(`/proc/${one.pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
@@ -35,10 +41,12 @@ export function memoryOf(pid: number): { pid: number; command: string; rss: numb
   });
 }
 
-function familyOf(pid: number): ProcessRow[] {
-  const all = readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((name) => rowOf(Number(name)) ?? []);
+function processTable(): ProcessRow[] {
+  const names = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return names.flatMap((name) => rowOf(Number(name)) ?? []);
+}
+
+function familyOf(pid: number, all: readonly ProcessRow[]): ProcessRow[] {
   const family = all.filter((one) => one.pid === pid);
   // It grows while it is walked.
   for (const member of family) family.push(...all.filter((one) => one.parent === member.pid && one.pid !== pid));

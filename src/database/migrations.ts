@@ -18,7 +18,7 @@ const UNDEFINED_TABLE = '42P01';
  */
 export async function prepareDatabase(databaseUrl: string): Promise<void> {
   await checkServer(databaseUrl);
-  await migrate(databaseUrl);
+  if (!(await hasSchema(databaseUrl))) await migrate(databaseUrl);
 }
 
 /**
@@ -52,18 +52,23 @@ export async function migrate(databaseUrl: string): Promise<void> {
  * @throws StartupError when it has another one.
  */
 export async function requireSchema(databaseUrl: string): Promise<void> {
+  if (await hasSchema(databaseUrl)) return;
+  throw new StartupError('The database has the schema of another version of Berth: start this version on it first.');
+}
+
+async function hasSchema(databaseUrl: string): Promise<boolean> {
   const client = new Client({ connectionString: databaseUrl });
   await client.connect();
   try {
     const { rows } = await client.query<{ name: string }>(`select name from mikro_orm_migrations order by name`);
     const known = migrationsList().map(({ name }) => name);
-    if (known.join() === rows.map(({ name }) => name).join()) return;
+    return known.join() === rows.map(({ name }) => name).join();
   } catch (error) {
-    if ((error as { code?: unknown }).code !== UNDEFINED_TABLE) throw error;
+    if ((error as { code?: unknown }).code === UNDEFINED_TABLE) return false;
+    throw error;
   } finally {
     await client.end();
   }
-  throw new StartupError('The database has the schema of another version of Berth: start this version on it first.');
 }
 
 function migrationsList() {

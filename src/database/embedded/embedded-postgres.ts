@@ -22,6 +22,8 @@ const WATCH_MS = 1_000;
 export interface EmbeddedPostgresOptions {
   /** Further settings of the server, for example `{ fsync: 'off' }` in tests. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Called when the server has been started as a process, and is being waited for. */
+  readonly meanwhile?: () => void;
 }
 
 /**
@@ -49,7 +51,10 @@ export class EmbeddedPostgres {
    * @param home absolute; the files go to `<home>/postgres`, the log to `<home>/postgres.log`.
    * @throws StartupError when it cannot run here.
    */
-  static async start(home: string, { settings = {} }: EmbeddedPostgresOptions = {}): Promise<EmbeddedPostgres> {
+  static async start(
+    home: string,
+    { settings = {}, meanwhile }: EmbeddedPostgresOptions = {},
+  ): Promise<EmbeddedPostgres> {
     const directory = path.join(home, 'postgres');
     await mkdir(home, { recursive: true });
     const account = await accountFor(directory);
@@ -57,7 +62,7 @@ export class EmbeddedPostgres {
     const endpoint = await chooseEndpoint(home, directory, account);
     await initialise(directory, binaries, account, endpoint.password, settings.fsync !== 'off');
     const server = new EmbeddedPostgres(home, directory, binaries, account, endpoint, settings);
-    await server.launch();
+    await server.launch(meanwhile);
     server.watchOver();
     return server;
   }
@@ -97,7 +102,7 @@ export class EmbeddedPostgres {
   }
 
   /** Adopts a server that runs on the directory, or starts one; what a dead one left may be in the way for a while. */
-  private async launch(): Promise<void> {
+  private async launch(meanwhile?: () => void): Promise<void> {
     const begunAt = Date.now();
     for (;;) {
       const running = await readPidFile(this.directory);
@@ -108,7 +113,7 @@ export class EmbeddedPostgres {
         }
         await takeOverPidFile(this.directory, this.endpoint.host, running);
       }
-      const failure = await this.spawnServer();
+      const failure = await this.spawnServer(meanwhile);
       if (failure === null) return;
       const patience = running && running.state !== 'ready' ? TRANSITION_MS : STALE_MS;
       if (!/lock file ".*" already exists/.test(failure) || Date.now() > begunAt + patience) {
@@ -119,7 +124,7 @@ export class EmbeddedPostgres {
   }
 
   /** Starts the server and waits until it takes connections. Returns what it said when it ended instead. */
-  private async spawnServer(): Promise<string | null> {
+  private async spawnServer(meanwhile?: () => void): Promise<string | null> {
     const logFile = path.join(this.home, 'postgres.log');
     await rotate(logFile);
     const log = await open(logFile, 'a', 0o600);
@@ -137,6 +142,7 @@ export class EmbeddedPostgres {
       child.once('exit', (code, signal) => resolve(`ended with ${signal ?? code}`));
     });
     child.unref();
+    meanwhile?.();
     try {
       for (;;) {
         const pidFile = await readPidFile(this.directory);

@@ -3,7 +3,7 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { Client } from 'pg';
 
 /** Shortest time between two NOTIFY statements of this process: what comes in between is sent as one. */
-const COALESCE_MS = 5;
+const COALESCE_MS = 25;
 const FIRST_RECONNECT_MS = 100;
 const LAST_RECONNECT_MS = 5_000;
 
@@ -30,6 +30,7 @@ export class DatabaseNotifications implements OnApplicationShutdown {
   private client: Client | null = null;
   private working: Promise<void> | null = null;
   private timer: NodeJS.Timeout | undefined;
+  private quietUntil = 0;
   private reconnectMs = FIRST_RECONNECT_MS;
   private closed = false;
 
@@ -38,7 +39,7 @@ export class DatabaseNotifications implements OnApplicationShutdown {
   /** Announces on a channel that something was committed; returns at once. */
   notify(channel: string): void {
     this.pending.add(channel);
-    this.schedule(COALESCE_MS);
+    this.schedule(Math.max(0, this.quietUntil - performance.now()));
   }
 
   /**
@@ -79,6 +80,7 @@ export class DatabaseNotifications implements OnApplicationShutdown {
       await this.listenOn(this.client, this.unheard());
       await this.send(this.client);
       this.reconnectMs = FIRST_RECONNECT_MS;
+      this.quietUntil = performance.now() + COALESCE_MS;
       return COALESCE_MS;
     } catch (error) {
       this.drop();

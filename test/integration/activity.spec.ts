@@ -105,10 +105,10 @@ describe('the record of activity', () => {
     });
 
     it.each([
-      ['nothing', 'true', 'activity_log_company'],
+      ['nothing', 'true', 'activity_log_pkey'],
       ['an agent', `agent_id = '${randomUUID()}'`, 'activity_log_agent'],
       ['a run', `run_id = '${randomUUID()}'`, 'activity_log_run'],
-      ['an entity', `entity_type = 'thing' and entity_id = 'x'`, 'activity_log_entity'],
+      ['an entity', `activity_entity_key(action, entity_type, entity_id, run_id) = 'x'`, 'activity_log_entity'],
     ])('has an index for %s that needs no sorting', async (_what, condition, index) => {
       let plan: unknown;
       await api.happen([], async (em) => {

@@ -210,15 +210,18 @@ export const INVARIANTS: ConstraintCase[] = [
   [
     'two wakes of one agent waiting for one issue',
     'agent_wakeup_requests_one_deferred',
-    `insert into agent_wakeup_requests select (jsonb_populate_record(w, jsonb_build_object('id', id('new')))).*
-     from agent_wakeup_requests w where id = id('deferred')`,
+    `insert into agent_wakeup_requests (id, company_id, agent_id, issue_id, source, status, requested_by_actor_type,
+       requested_by_actor_id)
+     select id('new'), company_id, agent_id, issue_id, source, status, 'user', 'u'
+     from agent_wakeup_requests where id = id('deferred')`,
   ],
   [
     'two rows of one agent skipped for one reason',
     'agent_wakeup_requests_one_skipped',
-    `insert into agent_wakeup_requests select (jsonb_populate_record(w, jsonb_build_object('id', new, 'status', 'skipped',
-       'status_reason', 'timer_disabled', 'finished_at', now()))).*
-     from agent_wakeup_requests w, (values (id('new')), (id('newer'))) as ids (new) where id = id('wake')`,
+    `insert into agent_wakeup_requests (id, company_id, agent_id, source, status, status_reason, finished_at,
+       requested_by_actor_type, requested_by_actor_id)
+     select new, company_id, agent_id, source, 'skipped', 'timer_disabled', now(), 'user', 'u'
+     from agent_wakeup_requests, (values (id('new')), (id('newer'))) as ids (new) where id = id('wake')`,
   ],
 ];
 
@@ -502,7 +505,6 @@ export const TENANTS: ConstraintCase[] = (
     ['agent_wakeup_requests', 'wake', 'run_id', 'their run', 'agent_wakeup_requests_run_fk'],
     ['heartbeat_runs', 'queued', 'agent_id', 'their agent', 'heartbeat_runs_agent_fk'],
     ['heartbeat_runs', 'queued', 'issue_id', 'their issue', 'heartbeat_runs_issue_fk'],
-    ['heartbeat_runs', 'queued', 'wakeup_request_id', 'their wake', 'heartbeat_runs_wakeup_fk'],
     ['heartbeat_runs', 'queued', 'retry_of_run_id', 'their run', 'heartbeat_runs_retry_of_fk'],
     ['environment_leases', 'released', 'environment_id', 'their environment', 'environment_leases_environment_fk'],
     ['environment_leases', 'released', 'issue_id', 'their issue', 'environment_leases_issue_fk'],
@@ -570,7 +572,6 @@ export const WITHOUT_CASE: Record<string, string> = {
   agents_company_unique: 'the same',
   execution_workspaces_company_unique: 'the same',
   issues_company_unique: 'the same',
-  agent_wakeup_requests_company_unique: 'the same',
   heartbeat_runs_company_unique: 'the same',
   environment_leases_company_unique: 'the same',
   execution_workspaces_lease_key: 'implied by the primary key; target of the key that copies the mode',

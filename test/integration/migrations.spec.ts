@@ -26,6 +26,7 @@ const UNMAPPED_TABLES = new Set([
 /** Columns that their table's entity leaves out, and why. */
 const UNMAPPED_COLUMNS = new Set([
   'activity_log.tx', // what the stream's cursor reads, by statement
+  'agent_wakeup_requests.skipped_reason', // generated; what a unique index holds
   'agents.max_concurrent_runs', // generated; what the claim's gate reads
   'environment_leases.active_run_id', // generated; one side of "running exactly while leased"
   'environment_leases.holding_id', // generated; one side of "a place that has not gone is held"

@@ -3,7 +3,7 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { ThisHost } from '../../environments/this-host.js';
 import type { ContextSnapshot, DecidedBy, WaitingReason } from '../runs/heartbeat-run.entity.js';
 import { CANDIDATES } from './candidates.js';
-import { CHOSEN, DECIDED_BY, DESTINATION, REFERENCES, type References } from '../../environments/destination.js';
+import { DECIDED_BY, DESTINATION, REFERENCES, type References } from '../../environments/destination.js';
 import { WAITING } from './turns.js';
 
 /** A run that was free to start when it was looked at, before any lock. */
@@ -48,6 +48,7 @@ export interface GatedRun {
   company_status: string;
   company_cap: number | null;
   company_running: number;
+  /** Null while `Local`, which nobody chose, has not been made. */
   environment_id: string | null;
   /** As it was without its lock: whether its room has to be counted. */
   environment_capacity: number | null;
@@ -114,8 +115,8 @@ export class Gate {
          a.adapter_type, a.adapter_config, c.status as company_status, c.max_concurrent_runs as company_cap,
          case when c.max_concurrent_runs is null then 0 else (select count(*)::integer from heartbeat_runs b
            where b.company_id = c.id and b.status = 'running') end as company_running,
-         ${CHOSEN} as environment_id,
-         (select e.capacity from environments e where e.id = ${DESTINATION}) as environment_capacity, ${DECIDED_BY} as decided_by, ${REFERENCES} as chosen_by,
+         destination.environment_id, e.capacity as environment_capacity,
+         ${DECIDED_BY} as decided_by, ${REFERENCES} as chosen_by,
          w.id as workspace_id, w.name as workspace_name, w.status as workspace_status, w.mode as workspace_mode,
          w.cwd as workspace_cwd, w.host as workspace_host, w.environment_id as workspace_environment_id,
          exists (select 1 from environment_leases l where l.execution_workspace_id = w.id and l.status = 'active'
@@ -125,6 +126,8 @@ export class Gate {
        join companies c on c.id = r.company_id
        left join issues i on i.id = r.issue_id
        left join execution_workspaces w on w.id = i.execution_workspace_id
+       cross join lateral (select ${DESTINATION} as environment_id) destination
+       left join environments e on e.id = destination.environment_id
        where r.id = any(?::uuid[]) and r.status in ${WAITING} and r.due_at <= clock_timestamp()
        for no key update of r skip locked`,
       [`{${ids.join(',')}}`],

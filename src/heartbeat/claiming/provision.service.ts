@@ -18,10 +18,14 @@ import { RunnerIdentity } from '../runs/runner-identity.js';
 /** Unexpected errors in a row after which a waiting run is failed. */
 const MAX_CLAIM_ERRORS = 5;
 
+/** How often at most issues are looked for that were freed and not passed on, in milliseconds. */
+const SWEEP_EVERY_MS = 250;
+
 /** Gives free slots their next runs. Slots that ask together are served by one transaction. */
 @Injectable()
 export class ProvisionService {
   private readonly logger = new Logger(ProvisionService.name);
+  private sweepAt = 0;
   private readonly slots = new Coalescer<void, ClaimedRun | null>(
     (asking) => this.serve(asking.length),
     // A pass that failed is not repeated at once: it has been recorded, and the next pass comes by itself.
@@ -48,8 +52,7 @@ export class ProvisionService {
     return runInScope({ actor: systemActor(`runner:${this.identity.id}`), requestId: null }, async () => {
       const claimed: ClaimedRun[] = [];
       try {
-        // Whoever freed an issue may have died before it let on what waits there.
-        await this.promotions.sweep();
+        await this.sweepNowAndThen();
         await this.fill(slots, claimed);
       } catch (error) {
         // What is running already has to be executed, whatever went wrong after it.
@@ -58,6 +61,13 @@ export class ProvisionService {
       }
       return Array.from({ length: slots }, (_, slot) => claimed[slot] ?? null);
     });
+  }
+
+  /** Whoever freed an issue may have died before it let on what waits there. */
+  private async sweepNowAndThen(): Promise<void> {
+    if (performance.now() < this.sweepAt) return;
+    await this.promotions.sweep();
+    this.sweepAt = performance.now() + SWEEP_EVERY_MS;
   }
 
   /** Looks again while there may be more: candidates can be after the same room, and then not all of them get it. */

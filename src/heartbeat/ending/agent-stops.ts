@@ -27,7 +27,7 @@ export class AgentStops {
     await this.cancels.cancelAllOf(companyId, agentId, 'The agent was terminated');
     // Those that waited behind its own queued runs have been ended with these.
     await this.em.flush();
-    const waiting = await this.em.find(WakeupRequest, { companyId, agentId, status: 'deferred_issue_execution' });
+    const waiting = await this.em.find(WakeupRequest, { companyId, agentId, deferredIssueId: { $ne: null } });
     for (const wake of waiting) wake.cancel('agent_terminated', new Date());
     await this.events.record(
       waiting.map((wake) => new HeartbeatSkipped({ ...wake.ref(), reason: 'agent_terminated' })),

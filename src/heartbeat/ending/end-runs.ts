@@ -17,17 +17,20 @@ export class EndRuns {
   ) {}
 
   /** Holds agents and issues of runs, so that no wake decides about them meanwhile. Comes before any run is locked. */
+  async lockOwners(agentIds: Iterable<string>, issueIds: Iterable<string>): Promise<void> {
+    await this.lock('agents', new Set(agentIds));
+    await this.lock('issues', new Set(issueIds));
+  }
+
+  /** The same for runs of which only the ids are known. */
   async lockOwnersOf(runIds: string[]): Promise<void> {
-    const ids = `{${runIds.join(',')}}`;
-    await this.em.execute(
-      `select a.id from agents a where a.id in (select r.agent_id from heartbeat_runs r where r.id = any(?::uuid[]))
-       order by a.id for no key update`,
-      [ids],
+    const runs = await this.em.execute<{ agent_id: string; issue_id: string | null }[]>(
+      `select agent_id, issue_id from heartbeat_runs where id = any(?::uuid[])`,
+      [`{${runIds.join(',')}}`],
     );
-    await this.em.execute(
-      `select i.id from issues i where i.id in (select r.issue_id from heartbeat_runs r where r.id = any(?::uuid[]))
-       order by i.id for no key update`,
-      [ids],
+    await this.lockOwners(
+      runs.map((run) => run.agent_id),
+      runs.flatMap((run) => run.issue_id ?? []),
     );
   }
 
@@ -71,6 +74,13 @@ export class EndRuns {
   /** Ends waiting runs that can never start, or are not wanted any more. The caller holds the runs. */
   async endWaiting(ends: WaitingEnd[]): Promise<EndedRun[]> {
     return this.conclude(await this.transitions.endWaiting(ends));
+  }
+
+  private async lock(table: 'agents' | 'issues', ids: Set<string>): Promise<void> {
+    if (ids.size === 0) return;
+    await this.em.execute(`select id from ${table} where id = any(?::uuid[]) order by id for no key update`, [
+      `{${[...ids].join(',')}}`,
+    ]);
   }
 
   private async conclude(ended: EndedRun[]): Promise<EndedRun[]> {

@@ -50,7 +50,7 @@ export class Promotions {
   async sweep(): Promise<void> {
     const rows = await this.em.execute<{ issue_id: string }[]>(
       `select distinct w.issue_id from agent_wakeup_requests w
-       where w.status = 'deferred_issue_execution' and not exists (select 1 from heartbeat_runs r
+       where w.deferred_issue_id is not null and not exists (select 1 from heartbeat_runs r
          where r.issue_id = w.issue_id and r.status in ('queued', 'running')) limit ?`,
       [PAGE],
     );
@@ -98,7 +98,7 @@ export class Promotions {
     const ids = `{${issueIds.join(',')}}`;
     const rows = await this.em.execute<{ id: string | null; issue_id: string; agent_id: string }[]>(
       `select null as id, issue_id, agent_id from agent_wakeup_requests
-       where issue_id = any(?::uuid[]) and status = 'deferred_issue_execution'
+       where deferred_issue_id = any(?::uuid[])
        union all
        select id, issue_id, agent_id from heartbeat_runs where issue_id = any(?::uuid[]) and status = 'scheduled_retry'`,
       [ids, ids],
@@ -148,7 +148,7 @@ export class Promotions {
            exists (select 1 from issue_comments c where c.issue_id = w.issue_id
              and w.payload -> 'wakeCommentIds' @> to_jsonb(c.id::text)) as has_comment,
            coalesce(w.payload -> 'wakeReasons', '[]') || coalesce(jsonb_build_array(w.reason) - 'null', '[]') as reasons
-         from agent_wakeup_requests w where w.issue_id = any(?::uuid[]) and w.status = 'deferred_issue_execution'
+         from agent_wakeup_requests w where w.deferred_issue_id = any(?::uuid[])
          union all
          select 'retry', r.id, r.issue_id, r.company_id, r.agent_id, false, coalesce(r.context_snapshot -> 'wakeReasons', '[]')
          from heartbeat_runs r where r.issue_id = any(?::uuid[]) and r.status = 'scheduled_retry'
@@ -165,7 +165,7 @@ export class Promotions {
     const ids = `{${issueIds.join(',')}}`;
     const rows = await this.em.execute<{ id: string }[]>(
       `select id from agents where id in (
-         select agent_id from agent_wakeup_requests where issue_id = any(?::uuid[]) and status = 'deferred_issue_execution'
+         select agent_id from agent_wakeup_requests where deferred_issue_id = any(?::uuid[])
          union all
          select agent_id from heartbeat_runs where issue_id = any(?::uuid[]) and status = 'scheduled_retry')
        order by id for no key update skip locked`,

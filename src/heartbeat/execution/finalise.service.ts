@@ -24,7 +24,7 @@ const MAX_ERRORS = 5;
 @Injectable()
 export class FinaliseService {
   private readonly logger = new Logger(FinaliseService.name);
-  private readonly ends = new Coalescer<RunEnd, true>(
+  private readonly ends = new Coalescer<{ run: ClaimedRun; outcome: RunOutcome }, true>(
     (batch) => this.endBatch(batch),
     (error) => !isConnectionLost(error),
   );
@@ -48,7 +48,7 @@ export class FinaliseService {
       try {
         // Whether the attempt before was committed is only known by looking.
         if (attempt > 0 && (await this.readBack.ended(run))) return;
-        await this.ends.run(this.endOf(run, sent));
+        await this.ends.run({ run, outcome: sent });
         return;
       } catch (error) {
         if (error instanceof LeaseLostError) throw error;
@@ -62,17 +62,23 @@ export class FinaliseService {
     }
   }
 
-  private endOf({ id, lease }: ClaimedRun, outcome: RunOutcome): RunEnd {
-    return { runId: id, leaseId: lease.id, fencingToken: lease.fencingToken, outcome };
-  }
-
-  private endBatch(batch: RunEnd[]): Promise<(true | LeaseLostError)[]> {
+  private endBatch(batch: { run: ClaimedRun; outcome: RunOutcome }[]): Promise<(true | LeaseLostError)[]> {
     return runInScope({ actor: systemActor(`runner:${this.identity.id}`), requestId: null }, () =>
       inTransaction(this.em, async () => {
-        await this.endRuns.lockOwnersOf(batch.map(({ runId }) => runId));
-        const ended = new Set((await this.endRuns.endRunning(batch)).map(({ id }) => id));
-        return batch.map(({ runId, leaseId }) => ended.has(runId) || new LeaseLostError(leaseId));
+        await this.endRuns.lockOwners(
+          batch.map(({ run }) => run.agentId),
+          batch.flatMap(({ run }) => run.issueId ?? []),
+        );
+        const ended = new Set((await this.endRuns.endRunning(batch.map(endOf))).map(({ id }) => id));
+        return batch.map(({ run }) => ended.has(run.id) || new LeaseLostError(run.lease.id));
       }),
     );
   }
 }
+
+const endOf = ({ run: { id, lease }, outcome }: { run: ClaimedRun; outcome: RunOutcome }): RunEnd => ({
+  runId: id,
+  leaseId: lease.id,
+  fencingToken: lease.fencingToken,
+  outcome,
+});

@@ -54,12 +54,12 @@ export class WakeController {
   }
 
   /** A wake that became or joined a run is answered with that run; any other says what became of it. */
-  private async answer({ wakeupRequestId, status, reason, runId }: WakeAnswer): Promise<WakeResponse> {
+  private async answer({ wakeupRequestId, status, reason, runId, run }: WakeAnswer): Promise<WakeResponse> {
     const wake = { wakeupRequestId, wakeStatus: status };
     if (status === 'skipped') return { status, reason, ...wake };
     if (status === 'deferred_issue_execution') return { id: runId!, status, reason, ...wake };
     // Inside the transaction of an idempotent request the run is still in the unit of work.
     if (this.em.isInTransaction()) await this.em.flush();
-    return { ...RunResponse.from(await this.runs.require(runId!)), ...wake };
+    return { ...RunResponse.from(run ?? (await this.runs.require(runId!))), ...wake };
   }
 }

@@ -23,6 +23,11 @@ const WakeupRequestSchema = defineEntity({
     companyId: p.uuid(),
     agentId: p.uuid(),
     issueId: p.uuid().nullable(),
+    /** Its issue while it waits for that; the database derives it. */
+    deferredIssueId: p
+      .uuid()
+      .nullable()
+      .generated(`case when status = 'deferred_issue_execution' then issue_id end stored`),
     runId: p.uuid().nullable(),
     source: p.text().$type<InvocationSource>(),
     triggerDetail: p.text().$type<TriggerDetail>().nullable(),

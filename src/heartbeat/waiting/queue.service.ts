@@ -45,7 +45,7 @@ const KINDS: Record<QueueKind, string> = {
       jsonb_build_object('code', 'issue_busy', 'message', 'It waits until the issue is free: run '
         || coalesce(live_run_of_issue(w.issue_id)::text, 'none') || ' is live on it',
         'scope', jsonb_build_object('type', 'issue', 'id', w.issue_id))
-    from agent_wakeup_requests w where w.status = 'deferred_issue_execution'`,
+    from agent_wakeup_requests w where w.deferred_issue_id is not null`,
 };
 
 interface QueueRow {

@@ -17,9 +17,8 @@ export class QueueRun {
 
   /**
    * Queues a run for the wake, in the caller's transaction, which holds the agent's and the issue's locks.
-   * @returns the run's id.
    */
-  async queue(wake: WakeupRequest): Promise<string> {
+  async queue(wake: WakeupRequest): Promise<HeartbeatRun> {
     const run = this.em.create(HeartbeatRun, {
       id: newId(),
       companyId: wake.companyId,
@@ -36,6 +35,6 @@ export class QueueRun {
     await this.events.record(
       wake.source === 'on_demand' ? new HeartbeatInvoked(run, facts) : new HeartbeatQueued(run, facts),
     );
-    return run.id;
+    return run;
   }
 }

@@ -26,7 +26,7 @@ export class SkippedWakes {
       `insert into agent_wakeup_requests as w (id, company_id, agent_id, issue_id, source, trigger_detail, reason, payload,
          status, status_reason, requested_by_actor_type, requested_by_actor_id, finished_at)
        values (?, ?, ?, ?, ?, ?, ?, ?::jsonb, 'skipped', ?, ?, ?, clock_timestamp())
-       on conflict (agent_id, status_reason) where status = 'skipped' do update
+       on conflict (agent_id, skipped_reason) where skipped_reason is not null do update
        set coalesced_count = w.coalesced_count + 1, issue_id = excluded.issue_id, source = excluded.source,
          trigger_detail = excluded.trigger_detail, reason = excluded.reason, payload = excluded.payload,
          requested_by_actor_type = excluded.requested_by_actor_type,

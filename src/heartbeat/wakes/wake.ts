@@ -1,4 +1,4 @@
-import type { InvocationSource, TriggerDetail } from '../runs/heartbeat-run.entity.js';
+import type { HeartbeatRun, InvocationSource, TriggerDetail } from '../runs/heartbeat-run.entity.js';
 
 /** A wish that an agent runs. */
 export interface Wake {
@@ -16,4 +16,6 @@ export interface WakeAnswer {
   readonly status: 'queued' | 'coalesced' | 'deferred_issue_execution' | 'skipped';
   readonly reason: string | null;
   readonly runId: string | null;
+  /** The run itself, where the wake became it. */
+  readonly run?: HeartbeatRun;
 }

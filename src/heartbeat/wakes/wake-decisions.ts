@@ -1,0 +1,198 @@
+import { Injectable } from '@nestjs/common';
+import { EntityManager } from '@mikro-orm/postgresql';
+import { NotFoundError, type DomainError } from '../../errors/domain-error.js';
+import { newId } from '../../database/id.js';
+import { DomainEvents } from '../../events/domain-events.js';
+import type { Actor } from '../../events/actor.js';
+import { currentActor, runInScope, type RequestScope } from '../../events/request-scope.js';
+import { HeartbeatCoalesced, HeartbeatDeferred } from '../runs/heartbeat.events.js';
+import { QueueRun } from './queue-run.js';
+import { SkippedWakes } from './skipped-wakes.js';
+import { mergeWake } from '../runs/wake-context.js';
+import { AgentNotWakeableError, WakeIssueUnknownError, WakeOthersForbiddenError } from './wake-errors.js';
+import { issueKey, taskKey, WakeLocks, type LiveRun, type LockedAgent, type OwnTask } from './wake-locks.js';
+import type { Wake, WakeAnswer } from './wake.js';
+import { WakeupRequest } from '../runs/wakeup-request.entity.js';
+
+/** A wake, and in whose name it is decided about. */
+export interface AskedWake {
+  readonly wake: Wake;
+  readonly scope: RequestScope;
+  /** Nobody waits for the answer: what cannot be is skipped instead of refused. */
+  readonly isOptional: boolean;
+}
+
+/** A wake that may be, with what is held for it. */
+interface Admitted {
+  readonly asked: AskedWake;
+  readonly agent: LockedAgent;
+  /** Why it comes to nothing all the same. */
+  readonly refusal: string | null;
+  readonly issueId: string | null;
+}
+
+/** The runs that wakes of one batch may join or have to wait for; grows as the batch makes more. */
+interface LiveRuns {
+  readonly byIssue: Map<string, LiveRun>;
+  readonly byTask: Map<string, LiveRun>;
+}
+
+/** Decides what becomes of wakes: a run, part of a queued run, a wait, or nothing, always with its reason. */
+@Injectable()
+export class WakeDecisions {
+  constructor(
+    private readonly em: EntityManager,
+    private readonly events: DomainEvents,
+    private readonly locks: WakeLocks,
+    private readonly queue: QueueRun,
+    private readonly skips: SkippedWakes,
+  ) {}
+
+  /**
+   * Decides in the caller's transaction, in the order of the wakes.
+   * @returns for each what became of it, or why it is refused.
+   */
+  async decide(batch: AskedWake[]): Promise<(WakeAnswer | DomainError)[]> {
+    const admitted = await this.admit(batch);
+    const live = await this.liveRunsFor(admitted.filter((one) => 'agent' in one));
+    const answers: (WakeAnswer | DomainError)[] = [];
+    for (const one of admitted) {
+      answers.push('agent' in one ? await runInScope(one.asked.scope, () => this.decideOne(one, live)) : one);
+    }
+    return answers;
+  }
+
+  private async admit(batch: AskedWake[]): Promise<(Admitted | DomainError)[]> {
+    const agents = await this.locks.agents([...new Set(batch.map(({ wake }) => wake.agentId))]);
+    const issues = await this.locks.issues(
+      batch.flatMap(({ wake }) => {
+        const agent = agents.get(wake.agentId);
+        const { issueId: reference } = wake.payload;
+        return agent && typeof reference === 'string' ? [{ companyId: agent.company_id, reference }] : [];
+      }),
+    );
+    return batch.map((asked) => {
+      const agent = agents.get(asked.wake.agentId);
+      if (!agent) return new NotFoundError('Agent');
+      const forbidden = asked.isOptional ? null : whyForbidden(agent, asked.scope.actor);
+      if (forbidden) return forbidden;
+      const { issueId: reference = null } = asked.wake.payload;
+      const issueId = typeof reference === 'string' ? issues.get(issueKey(agent.company_id, reference)) : null;
+      if (reference !== null && !issueId) return new WakeIssueUnknownError(textOf(reference));
+      return { asked, agent, issueId: issueId ?? null, refusal: whyPointless(agent, asked.wake) };
+    });
+  }
+
+  private async liveRunsFor(admitted: Admitted[]): Promise<LiveRuns> {
+    const wanted = admitted.filter(({ refusal }) => refusal === null);
+    return {
+      byIssue: await this.locks.liveRuns([...new Set(wanted.flatMap(({ issueId }) => issueId ?? []))]),
+      byTask: await this.locks.waitingRuns(wanted.filter(({ issueId }) => issueId === null).map(taskOf)),
+    };
+  }
+
+  private async decideOne(admitted: Admitted, runs: LiveRuns): Promise<WakeAnswer> {
+    const { asked, agent, refusal, issueId } = admitted;
+    const { wake } = asked;
+    if (refusal) return this.skips.skip(agent, wake, issueId, refusal);
+    const live = issueId ? runs.byIssue.get(issueId) : runs.byTask.get(taskKey(taskOf(admitted)));
+    // The beats of a timer are not collected: what waits already stands for all of them.
+    if (live && wake.source === 'timer') {
+      const waits = live.status === 'scheduled_retry' ? 'retry_scheduled' : 'run_already_queued';
+      return this.skips.skip(agent, wake, issueId, waits);
+    }
+    if (!live) return this.start(admitted, runs);
+    // The run, or another wake that waits for it, may have been made by this very batch.
+    await this.em.flush();
+    const joins = live.agent_id === agent.id && live.status === 'queued';
+    return joins ? this.coalesce(admitted, live) : this.defer(admitted, live);
+  }
+
+  private request({ asked: { wake }, agent, issueId }: Admitted): WakeupRequest {
+    const actor = currentActor();
+    return this.em.create(WakeupRequest, {
+      id: newId(),
+      companyId: agent.company_id,
+      agentId: agent.id,
+      issueId,
+      source: wake.source,
+      triggerDetail: wake.triggerDetail,
+      reason: wake.reason,
+      payload: wake.payload,
+      status: 'queued',
+      requestedByActorType: actor.type,
+      requestedByActorId: actor.id,
+    });
+  }
+
+  private async start(admitted: Admitted, runs: LiveRuns): Promise<WakeAnswer> {
+    const request = this.request(admitted);
+    const run = await this.queue.queue(request);
+    const { id, agentId: agent_id, status, contextSnapshot: context_snapshot } = run;
+    const live = { id, agent_id, status, context_snapshot };
+    if (admitted.issueId) runs.byIssue.set(admitted.issueId, live);
+    else runs.byTask.set(taskKey(taskOf(admitted)), live);
+    return { wakeupRequestId: request.id, status: 'queued', reason: request.reason ?? null, runId: id, run };
+  }
+
+  private async coalesce(admitted: Admitted, run: LiveRun): Promise<WakeAnswer> {
+    const request = this.request(admitted);
+    request.coalesceInto(run.id, new Date());
+    run.context_snapshot = mergeWake(run.context_snapshot, request);
+    await this.em.execute(`update heartbeat_runs set context_snapshot = ?::jsonb, updated_at = now() where id = ?`, [
+      JSON.stringify(run.context_snapshot),
+      run.id,
+    ]);
+    const ref = { id: run.id, companyId: request.companyId, agentId: request.agentId };
+    await this.events.record(
+      new HeartbeatCoalesced(ref, { wakeupRequestId: request.id, source: request.source, reason: request.reason }),
+    );
+    return { wakeupRequestId: request.id, status: 'coalesced', reason: 'run_already_queued', runId: run.id };
+  }
+
+  /** One row per agent and issue waits; later wakes merge into it. */
+  private async defer(admitted: Admitted, run: LiveRun): Promise<WakeAnswer> {
+    const { agent, issueId: deferredIssueId, asked } = admitted;
+    const waiting = await this.em.findOne(WakeupRequest, { agentId: agent.id, deferredIssueId });
+    if (waiting) waiting.absorb(asked.wake);
+    const request = waiting ?? this.request(admitted);
+    if (!waiting) request.defer();
+    const reason = 'issue_has_live_run';
+    await this.events.record(new HeartbeatDeferred({ ...request.ref(), reason }));
+    return { wakeupRequestId: request.id, status: 'deferred_issue_execution', reason, runId: run.id };
+  }
+}
+
+const textOf = (reference: unknown) => (typeof reference === 'string' ? reference : JSON.stringify(reference));
+
+function taskOf({ asked: { wake }, agent }: Admitted): OwnTask {
+  const key = typeof wake.payload.taskKey === 'string' ? wake.payload.taskKey : null;
+  return { agentId: agent.id, taskKey: key, isTimer: wake.source === 'timer' };
+}
+
+/** Whether the caller may, and the agent ever can, be woken; a wish that only fails now is skipped instead. */
+function whyForbidden(agent: LockedAgent, actor: Actor): DomainError | null {
+  if (agent.deleted) return new NotFoundError('Agent');
+  if (actor.type === 'agent' && actor.companyId !== agent.company_id) return new NotFoundError('Agent');
+  if (actor.type === 'agent' && actor.id !== agent.id) return new WakeOthersForbiddenError();
+  const never = neverWakeable(agent);
+  if (never) return new AgentNotWakeableError(never);
+  return agent.status === 'paused' && actor.type === 'user' ? new AgentNotWakeableError('agent_paused') : null;
+}
+
+/** @returns why the wake is skipped, or null. */
+function whyPointless(agent: LockedAgent, wake: Wake): string | null {
+  const never = neverWakeable(agent);
+  if (never) return never;
+  if (agent.status === 'paused') return 'agent_paused';
+  if (wake.source === 'timer' && agent.heartbeat?.enabled !== true) return 'timer_disabled';
+  if (wake.source !== 'timer' && agent.heartbeat?.wakeOnDemand === false) return 'wake_on_demand_disabled';
+  return null;
+}
+
+/** @returns why the agent can never be woken as it and its company stand, or null. */
+function neverWakeable(agent: LockedAgent) {
+  if (agent.company_status === 'archived') return 'company_archived';
+  if (agent.status === 'terminated') return 'agent_terminated';
+  return agent.status === 'pending_approval' ? 'agent_pending_approval' : null;
+}

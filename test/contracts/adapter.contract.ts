@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { InvalidInputError } from '../../src/errors/domain-error.js';
 import type { Adapter, AdapterContext } from '../../src/heartbeat/adapters/adapter.port.js';
-import { anyLease, localDriver } from '../support/local-driver.js';
+import { anyLease, guardOfSuite, localDriver } from '../support/local-driver.js';
 
 type Config = Record<string, unknown>;
 
@@ -22,7 +22,7 @@ export interface AdapterUnderTest {
 export function adapterContext(config: Config, changes: Partial<AdapterContext> = {}) {
   const logged: string[] = [];
   const invoked: Config[] = [];
-  const driver = localDriver(scratch);
+  const driver = localDriver(scratch, guard);
   const log = (_stream: string, chunk: Buffer | string) => void logged.push(chunk.toString());
   const context: AdapterContext = {
     runId: 'run-1',
@@ -43,6 +43,7 @@ export function adapterContext(config: Config, changes: Partial<AdapterContext> 
 }
 
 const scratch = await mkdtemp(join(tmpdir(), 'berth-adapter-'));
+const guard = guardOfSuite(scratch);
 afterAll(() => rm(scratch, { recursive: true, force: true }));
 
 /** What every adapter promises, whatever it executes. */

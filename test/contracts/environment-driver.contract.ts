@@ -124,6 +124,31 @@ export function environmentDriverContract(name: string, make: () => Promise<Driv
         expect(JSON.parse(output.stdout)).toEqual(env);
       });
 
+      it('takes arguments and variables of more than a megabyte', async () => {
+        const large = 'Ærø\n'.repeat(20_000);
+        const names = Array.from({ length: 6 }, (_, index) => `LARGE_${index}`);
+        const env = { PATH: process.env.PATH ?? '', ...Object.fromEntries(names.map((name) => [name, large])) };
+        const script = `
+          const all = [...process.argv.slice(1), ...Object.keys(process.env).filter((n) => n !== "PATH").map((n) => process.env[n])];
+          console.log(all.length, all.every((text) => text === "Ærø\\n".repeat(20_000)))`;
+        const { output } = await node(script, { env, more: Array<string>(6).fill(large) });
+        expect(output.stdout).toBe('12 true\n');
+      });
+
+      it('refuses more than the system takes', async () => {
+        const args = ['x'.repeat(3 * MEBIBYTE)];
+        await expect(run({ program: 'true', args })).rejects.toThrow(notStarted(/too large together/));
+      });
+
+      it('lets a program close a stream before its end', async () => {
+        const { result, output } = await run({
+          program: 'sh',
+          args: ['-c', 'echo out; exec >&-; sleep 0.2; echo err >&2; exit 4'],
+        });
+        expect(result).toEqual({ exitCode: 4, signal: null });
+        expect(output).toEqual({ stdout: 'out\n', stderr: 'err\n' });
+      });
+
       it("takes a relative directory from the place's own", async () => {
         const inner = await realise(join(scratch, 'outer', 'inner'));
         const { output } = await run({ program: 'pwd', args: [], cwd: '..' }, inner);

@@ -6,13 +6,14 @@ import { promisify } from 'node:util';
 import { newId } from '../../src/database/id.js';
 import { PlaceUnavailableError } from '../../src/environments/drivers/driver-errors.js';
 import { LocalDriver } from '../../src/environments/drivers/local-driver.js';
-import { localDriver } from '../support/local-driver.js';
+import { guardOfSuite, localDriver } from '../support/local-driver.js';
 import { environmentDriverContract } from './environment-driver.contract.js';
 import { environmentPlacesContract } from './environment-places.contract.js';
 
 const run = promisify(execFile);
 const home = await mkdtemp(join(tmpdir(), 'berth-local-'));
-const driver = localDriver(home);
+const guard = guardOfSuite(home);
+const driver = localDriver(home, guard);
 afterAll(() => rm(home, { recursive: true, force: true }));
 
 environmentDriverContract(LocalDriver.name, async () => ({
@@ -22,7 +23,7 @@ environmentDriverContract(LocalDriver.name, async () => ({
 }));
 
 environmentPlacesContract(LocalDriver.name, {
-  driver: () => localDriver(home),
+  driver: () => localDriver(home, guard),
   config: { cwd: join(home, 'berths'), directory: 'per_lease' },
   editedConfig: { cwd: join(home, 'elsewhere') },
   isThere: ({ directory }) =>

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Predecessors } from '../../src/environments/drivers/guard/predecessors.js';
-import { journalsIn, type RunnerJournal } from '../../src/environments/drivers/guard/runner-journal.js';
+import { journalsIn, parseJournal } from '../../src/environments/drivers/guard/runner-journal.js';
 import { ExecutionServer } from '../../src/heartbeat/execution/execution.server.js';
 import { isGroupRunning } from '../contracts/process-groups.js';
 import { eventually } from '../support/eventually.js';
@@ -83,7 +83,7 @@ describe('what a runner has started', () => {
   const journals = async () => {
     const names = (await readdir(journalsIn(home))).filter((name) => name.endsWith('.json'));
     const texts = await Promise.all(names.map((name) => readFile(join(journalsIn(home), name), 'utf8')));
-    return texts.map((text) => JSON.parse(text) as RunnerJournal);
+    return texts.map(parseJournal);
   };
 
   async function expectLost(runId: string): Promise<void> {

@@ -21,7 +21,12 @@ export class PlaceUnavailableError extends DomainError {
 /** The driver broke while a command ran: nothing that the command did. */
 export class DriverFailedError extends DomainError {
   readonly kind = 'conflict';
-  readonly code = 'driver_failed';
+  readonly code: string = 'driver_failed';
+}
+
+/** What had been started was lost with who had started it: it has ended, and nobody knows how. */
+export class ProcessLostError extends DriverFailedError {
+  override readonly code = 'process_lost';
 }
 
 /** The program could not be started: not there, not executable, or its directory is missing. */

@@ -23,7 +23,8 @@ export class ProcessGroup {
   }
 
   private async endOnce(graceMs: number): Promise<void> {
-    this.signal('SIGTERM');
+    // Nobody can come into a group without members.
+    if (!this.signal('SIGTERM')) return;
     await this.goneWithin(graceMs);
     // Also where none was seen any more: one that was started while another ended is missed by whoever looks.
     this.signal('SIGKILL');

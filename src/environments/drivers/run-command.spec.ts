@@ -1,53 +1,68 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { anyLease } from '../../../test/support/local-driver.js';
-import { isAlive } from '../../../test/support/hand-runner.js';
+import { join } from 'node:path';
+import { eventually } from '../../../test/support/eventually.js';
+import { anyLease, guardOfSuite } from '../../../test/support/local-driver.js';
 import { isGroupRunning } from '../../../test/contracts/process-groups.js';
+import { CommandNotStartedError } from './driver-errors.js';
 import type { Command } from './environment-driver.port.js';
-import type { ProcessGuard } from './guard/process-guard.js';
+import { journalsIn, parseJournal } from './guard/runner-journal.js';
 import { runCommand } from './run-command.js';
 
+const home = await mkdtemp(join(tmpdir(), 'berth-command-'));
+const guard = guardOfSuite(home);
+afterAll(() => rm(home, { recursive: true }));
+
 describe(runCommand.name, () => {
-  let told: string[];
-  let lease: Command['lease'];
-  beforeEach(() => {
-    told = [];
-    lease = anyLease();
-  });
-
-  const guard: Pick<ProcessGuard, 'hold'> = {
-    hold: (leaseId, deadline) => {
-      let id = -1;
-      told.push(`hold ${leaseId} until ${deadline}`);
-      return {
-        started: (groupId) => void told.push(`started ${isAlive((id = groupId))}`),
-        release: () => void told.push(`release ${isGroupRunning(id) ? 'too early' : 'after the end'}`),
-      };
-    },
-  };
-
-  const run = (program: string, ...args: string[]) =>
+  const run = (script: string, changes: Partial<Command> = {}) =>
     runCommand(
-      tmpdir(),
+      home,
       {
-        lease,
-        program,
-        args,
+        lease: anyLease(),
+        program: 'sh',
+        args: ['-c', script],
         env: { PATH: process.env.PATH ?? '' },
         cwd: null,
         graceMs: 5000,
         signal: new AbortController().signal,
         onOutput: () => undefined,
+        ...changes,
       },
-      guard as ProcessGuard,
+      guard,
     );
 
-  it('has its process group guarded from before its start until all of it has ended', async () => {
-    await run('sh', '-c', 'sleep 600 & exit 0');
-    expect(told).toEqual([`hold ${lease.id} until ${lease.deadline}`, 'started true', 'release after the end']);
+  const held = async () => {
+    const journal = await readFile(join(journalsIn(home), 'runner-1.json'), 'utf8');
+    return parseJournal(journal).groups;
+  };
+  const nothingHeld = () => eventually(held, (groups) => groups.length === 0);
+
+  it('has its process group guarded until all of it has ended', async () => {
+    const seen: unknown[] = [];
+    await run('sleep 600 & echo begun; exit 0', {
+      onOutput: async () => void seen.push(...(await eventually(held, ([one]) => one?.groupId !== null))),
+    });
+    expect(seen).toHaveLength(1);
+    await nothingHeld();
   });
 
   it('has nothing guarded any more that could not be started', async () => {
-    await expect(run('there-is-no-such-program')).rejects.toThrow('was not found');
-    expect(told).toEqual([`hold ${lease.id} until ${lease.deadline}`, 'release after the end']);
+    await expect(run('', { program: 'there-is-no-such-program' })).rejects.toThrow('was not found');
+    await nothingHeld();
+  });
+
+  it('ends what is being started when it is told to stop', async () => {
+    const stop = new AbortController();
+    const groups: number[] = [];
+    const ended = run('sleep 600', {
+      signal: stop.signal,
+      onSpawn: ({ processGroupId }) => groups.push(processGroupId),
+    });
+    await Promise.resolve();
+    stop.abort();
+    const result = await ended.catch((error: unknown) => error);
+    if (result instanceof CommandNotStartedError) return;
+    expect(result).toEqual({ exitCode: null, signal: 'SIGTERM' });
+    expect(isGroupRunning(groups[0])).toBe(false);
   });
 });

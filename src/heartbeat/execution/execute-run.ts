@@ -90,7 +90,13 @@ export class ExecuteRun {
         driver
           .execute(place, {
             ...command,
-            lease: { id: run.lease.id, deadline: running.deadlineOf(run) },
+            lease: {
+              id: run.lease.id,
+              // Read when the command is started, which may have to wait for a guard.
+              get deadline() {
+                return running.deadlineOf(run);
+              },
+            },
             // Read when the command is to be ended, because its grace never reaches past the lease.
             get graceMs() {
               return Math.min(command.graceMs, running.msLeft(run));

@@ -3,173 +3,224 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { newId } from '../../../database/id.js';
 import { eventually } from '../../../../test/support/eventually.js';
-import { GuardedGroup } from '../../../../test/support/guarded-group.js';
+import { isGroupRunning } from '../../../../test/contracts/process-groups.js';
 import { bootClock } from './boot-clock.js';
-import type { GuardMessage, Hold } from './guard-program.js';
-import type { RunnerJournal } from './runner-journal.js';
+import { LineReader } from './line-reader.js';
+import type { GuardMessage, GuardReport, StartMessage } from './messages.js';
+import { OutputListener } from './output-listener.js';
+import { statOf } from './process-table.js';
+import { outputsOf, parseJournal, type HeldGroup, type RunnerJournal } from './runner-journal.js';
 
 const PROGRAM = join(import.meta.dirname, 'guard-program.ts');
 const HOUR_MS = 3_600_000;
+/** Nothing but their end ends them. */
+const LASTING = `trap '' TERM INT HUP; sleep 600 & sleep 600`;
+
+type Report<T extends GuardReport['type']> = Extract<GuardReport, { type: T }>;
 
 describe('the guard program', () => {
   let home: string;
   let journal: string;
+  let outputs: OutputListener;
   let guard: ChildProcess;
-  const groups: GuardedGroup[] = [];
+  let reports: GuardReport[];
+  let said: string;
 
   beforeEach(async () => {
     home = await mkdtemp(join(tmpdir(), 'berth-guard-'));
     journal = join(home, 'runners', 'runner-1.json');
+    outputs = await OutputListener.open(outputsOf(journal));
     startGuard();
+    // It is up: the tests look at times.
+    await begin('exit 0');
   });
   afterEach(async () => {
-    for (const group of groups.splice(0)) group.kill();
+    for (const report of reports) {
+      if (report.type === 'started' && isGroupRunning(report.groupId)) process.kill(-report.groupId, 'SIGKILL');
+    }
     guard.kill('SIGKILL');
+    outputs.close();
     await rm(home, { recursive: true });
   });
 
   function startGuard(): void {
-    guard = spawn(process.execPath, [PROGRAM, '4711', '99', journal], { stdio: ['pipe', 'ignore', 'pipe'] });
+    reports = [];
+    said = '';
+    const options = { stdio: ['pipe', 'ignore', 'pipe', 'pipe'] } as const;
+    guard = spawn(process.execPath, [PROGRAM, '4711', '99', journal, outputs.path], options as object);
+    guard.stderr!.on('data', (text) => (said += text));
+    const lines = new LineReader();
+    (guard.stdio[3] as Readable).setEncoding('utf8').on('data', (text: string) => {
+      for (const line of lines.take(text)) reports.push(JSON.parse(line) as GuardReport);
+    });
   }
 
   const tell = (message: GuardMessage) => guard.stdin!.write(`${JSON.stringify(message)}\n`);
 
-  /** The lease is any by default; nobody else may use it, because processes are looked for by it. */
-  const startGroup = async (leaseId: string = newId()) => keep(await GuardedGroup.start(leaseId));
-
-  function keep(group: GuardedGroup): GuardedGroup {
-    groups.push(group);
-    return group;
+  function ask(script: string, changes: Partial<StartMessage> = {}): StartMessage {
+    const message: StartMessage = {
+      type: 'start',
+      id: crypto.randomUUID(),
+      leaseId: newId(),
+      deadline: bootClock() + HOUR_MS,
+      program: 'sh',
+      args: ['-c', script],
+      cwd: home,
+      env: { PATH: process.env.PATH ?? '' },
+      ...changes,
+    };
+    outputs.expect(message.id, (_name, stream) => stream.resume().on('end', () => stream.destroy()));
+    tell(message);
+    return message;
   }
 
-  function hold(group: GuardedGroup, inMs: number, changes: Partial<Hold> = {}): Hold {
-    const { id: groupId, leaseId, startTime } = group;
-    const held = { id: groupId, leaseId, groupId, startTime, deadline: bootClock() + inMs, ...changes };
-    tell({ type: 'hold', hold: held });
-    return held;
+  const reported = <T extends GuardReport['type']>(type: T, { id }: { id: string }) =>
+    eventually(
+      async () => reports.find((report) => report.type === type && 'id' in report && report.id === id) as Report<T>,
+      (report) => report !== undefined,
+    );
+
+  async function begin(script: string, changes: Partial<StartMessage> = {}) {
+    const message = ask(script, changes);
+    return { ...message, ...(await reported('started', message)) };
   }
+
+  const gone = ({ groupId }: { groupId: number }, withinMs = 5_000) =>
+    eventually(
+      async () => isGroupRunning(groupId),
+      (running) => !running,
+      withinMs,
+    );
 
   const journalled = (fits: (journal: RunnerJournal) => boolean) =>
-    eventually(async () => JSON.parse(await readFile(journal, 'utf8').catch(() => '{"groups":[]}')), fits);
+    eventually(async () => parseJournal(await readFile(journal, 'utf8').catch(() => '{"groups":[]}\n')), fits);
 
-  /** Everything told so far has been taken in. */
-  async function listened(): Promise<void> {
-    tell({
-      type: 'hold',
-      hold: { id: 0, leaseId: 'last', groupId: null, startTime: null, deadline: bootClock() + HOUR_MS },
-    });
-    await journalled(({ groups: all }) => all.some(({ leaseId }) => leaseId === 'last'));
-  }
-
-  it('ends a whole group at the deadline of its lease, and not before', async () => {
-    const group = await startGroup();
-    hold(group, HOUR_MS);
-    await listened();
-    const { deadline } = hold(group, 500);
-    await group.gone();
-    expect(bootClock() - deadline).toBeGreaterThanOrEqual(0);
-    expect(bootClock() - deadline).toBeLessThan(1000);
-    await journalled(({ groups: all }) => all.every(({ leaseId }) => leaseId !== group.leaseId));
+  it('tells who a command became, and how it ended', async () => {
+    const one = await begin('exit 3');
+    expect(one.startTime).toMatch(/^\d+$/);
+    expect(await reported('exited', one)).toMatchObject({ exitCode: 3, signal: null, groupHasEnded: true });
+    const other = await begin('kill -9 $$');
+    expect(await reported('exited', other)).toMatchObject({ exitCode: null, signal: 'SIGKILL', groupHasEnded: true });
+    expect(reports.filter((report) => report.type === 'exited' && report.id === one.id)).toHaveLength(1);
   });
 
-  it('waits as long as the lease is renewed', async () => {
-    const group = await startGroup();
-    await listened();
-    const { deadline } = hold(group, 500);
-    tell({ type: 'extend', leaseId: group.leaseId, deadline: deadline + 1000 });
+  it('collects its children', async () => {
+    const ended = await begin('exit 0');
+    await reported('exited', ended);
+    expect(statOf(ended.groupId)).toBeNull();
+  });
+
+  it('says why a command could not be started', async () => {
+    const missing = ask('', { program: 'there-is-no-such-program' });
+    expect(await reported('failed', missing)).toMatchObject({ code: 'ENOENT' });
+    const tooLarge = ask('', { args: ['x'.repeat(2_000_000)] });
+    expect(await reported('failed', tooLarge)).toMatchObject({ code: 'E2BIG' });
+    await journalled(({ groups }) => groups.length === 0);
+  });
+
+  it('starts nothing whose output nobody receives', async () => {
+    const mark = join(home, 'mark');
+    outputs.close();
+    const message = ask(`touch ${mark}`);
+    expect(await reported('failed', message)).toMatchObject({
+      code: null,
+      message: expect.stringContaining('its output cannot be received'),
+    });
+    expect(existsSync(mark)).toBe(false);
+  });
+
+  it('ends a whole group at the deadline of its lease, and not before', async () => {
+    const deadline = bootClock() + 700;
+    const group = await begin(LASTING, { deadline });
+    expect(isGroupRunning(group.groupId)).toBe(true);
+    await gone(group);
+    expect(bootClock() - deadline).toBeGreaterThanOrEqual(0);
+    expect(bootClock() - deadline).toBeLessThan(1000);
+    expect(await reported('exited', group)).toMatchObject({ signal: 'SIGKILL' });
+    await journalled(({ groups }) => groups.length === 0);
+  });
+
+  it('starts nothing past the deadline', async () => {
+    const mark = join(home, 'mark');
+    const late = ask(`touch ${mark}`, { deadline: bootClock() });
+    expect(await reported('failed', late)).toMatchObject({ message: 'its lease has run out' });
+    expect(existsSync(mark)).toBe(false);
+  });
+
+  it('waits as long as the lease is renewed, also for what it has not started yet', async () => {
+    const leaseId = newId();
+    const deadline = bootClock() + 500;
+    const message = ask(LASTING, { leaseId, deadline });
+    tell({ type: 'extend', leaseId, deadline: deadline + 1000 });
     // One that was overtaken by another shortens nothing.
-    tell({ type: 'extend', leaseId: group.leaseId, deadline: deadline + 100 });
-    await group.gone();
+    tell({ type: 'extend', leaseId, deadline: deadline + 100 });
+    tell({ type: 'extend', leaseId: newId(), deadline: deadline + 60_000 });
+    await gone(await reported('started', message));
     expect(bootClock() - deadline).toBeGreaterThanOrEqual(1000);
   });
 
-  it('leaves alone what has been released', async () => {
-    const [released, held] = [await startGroup(), await startGroup()];
-    tell({ type: 'release', id: hold(released, 500).id });
-    hold(held, 600);
-    await held.gone();
-    expect(released.isRunning).toBe(true);
+  it('holds what a leader leaves in its group, until that is released', async () => {
+    const [released, held] = [
+      await begin('sleep 600 & exit 0', { deadline: bootClock() + 900 }),
+      await begin('sleep 600 & exit 0', { deadline: bootClock() + 1000 }),
+    ];
+    expect(await reported('exited', released)).toMatchObject({ exitCode: 0, groupHasEnded: false });
+    tell({ type: 'release', id: released.id });
+    await gone(held);
+    expect(isGroupRunning(released.groupId)).toBe(true);
   });
 
-  it('leaves alone whoever has got the pid since', async () => {
-    const [other, held] = [await startGroup(), await startGroup()];
-    hold(other, 500, { startTime: String(Number(other.startTime) - 1) });
-    hold(held, 600);
-    await held.gone();
-    expect(other.isRunning).toBe(true);
+  it('ends everything at once when its runner is gone, and itself, and starts nothing more', async () => {
+    const mark = join(home, 'mark');
+    const [one, other] = [await begin(LASTING), await begin('sleep 600 & exit 0')];
+    await reported('exited', other);
+    ask(`touch ${mark}`);
     guard.stdin!.end();
     await once(guard, 'exit');
-    expect(other.isRunning).toBe(true);
-  });
-
-  it('ends a group whose leader has left it', async () => {
-    const group = keep(await GuardedGroup.leaderless(newId()));
-    hold(group, 300);
-    await group.gone();
-  });
-
-  it('finds what was started for a lease although nobody said what it became', async () => {
-    const group = await startGroup();
-    const other = await startGroup(`${group.leaseId}1`);
-    hold(group, 300, { groupId: null, startTime: null });
-    await group.gone();
-    expect(other.isRunning).toBe(true);
-  });
-
-  it('ends at once what is started after the deadline', async () => {
-    const intent = { id: 1, leaseId: newId(), groupId: null, startTime: null, deadline: bootClock() };
-    tell({ type: 'hold', hold: intent });
-    await listened();
-    const group = await startGroup(intent.leaseId);
-    hold(group, HOUR_MS, { id: 1 });
-    await group.gone();
-  });
-
-  it('ends everything at once when its runner is gone, and itself', async () => {
-    const [known, unknown] = [await startGroup(), await startGroup()];
-    hold(known, HOUR_MS);
-    hold(unknown, HOUR_MS, { groupId: null, startTime: null });
-    guard.stdin!.end();
-    await once(guard, 'exit');
-    await Promise.all([known.gone(1000), unknown.gone(1000)]);
+    await Promise.all([gone(one, 1000), gone(other, 1000)]);
+    expect(existsSync(mark)).toBe(false);
     expect(existsSync(journal)).toBe(false);
+    expect(existsSync(dirname(outputs.path))).toBe(false);
   });
 
   it('is not ended by what asks its runner to end', async () => {
-    const group = await startGroup();
-    hold(group, 1000);
-    await listened();
+    const group = await begin(LASTING, { deadline: bootClock() + 1000 });
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) guard.kill(signal);
-    await group.gone();
+    await gone(group);
     expect(guard.exitCode ?? guard.signalCode).toBeNull();
   });
 
-  it('writes down what it holds', async () => {
-    const group = await startGroup();
-    const { id } = hold(group, HOUR_MS);
-    const { leaseId, startTime } = group;
-    expect(await journalled(({ groups: all }) => all.length === 1)).toEqual({
+  it('writes down what it holds, and before that what it is about to start', async () => {
+    const message = await begin('exec sleep 600');
+    const { groupId, startTime } = message;
+    const { leaseId } = message;
+    const owner = {
       bootId: (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
       runner: { pid: 4711, startTime: '99' },
       guardPid: guard.pid,
-      groups: [{ leaseId, groupId: group.id, startTime }],
+    };
+    expect(await journalled(({ groups }) => groups.some((group) => group.groupId !== null))).toEqual({
+      ...owner,
+      groups: [{ leaseId, groupId, startTime }],
     });
-    tell({ type: 'release', id });
-    await journalled(({ groups: all }) => all.length === 0);
+    const lines = (await readFile(journal, 'utf8')).trimEnd().split('\n').slice(-2);
+    expect(lines.map((line) => (JSON.parse(line) as { held: HeldGroup }).held)).toEqual([
+      { leaseId, groupId: null, startTime: null },
+      { leaseId, groupId, startTime },
+    ]);
+    process.kill(-groupId, 'SIGKILL');
+    await journalled(({ groups }) => groups.length === 0);
   });
 
   it('goes on where it cannot write', async () => {
     guard.kill('SIGKILL');
     journal = '/dev/null/runner-1.json';
     startGuard();
-    let said = '';
-    guard.stderr!.on('data', (text) => (said += text));
-    const group = await startGroup();
-    hold(group, 300);
-    await group.gone();
+    await gone(await begin(LASTING, { deadline: bootClock() + 700 }));
     await eventually(
       async () => said,
       (text) => text.includes('The journal /dev/null/runner-1.json could not be written:'),

@@ -1,26 +1,17 @@
 /**
- * The guard of a runner: a small process of its own that ends the process groups of a runner which cannot do so any
- * more, because it is frozen or was killed. Started by `ProcessGuard` with the runner's pid, its start time and the
- * journal's path; told what to hold on its standard input, one `GuardMessage` a line; says on its standard error what
- * it ended.
+ * The guard of a runner: a small process of its own that starts what the runner's leases run, and ends it where the
+ * runner cannot, because it is frozen or was killed. Started by `GuardProcess`; told what to do on its standard input,
+ * one `GuardMessage` a line; answers on descriptor 3, one `GuardReport` a line; says on its standard error what it ended.
  *
  * It imports nothing but its neighbours, by names under which Node also finds them unbuilt.
  */
+import { Socket } from 'node:net';
 import { bootClock } from './boot-clock.ts';
-import { bootId, groupsOfLease, statOf } from './process-table.ts';
-import { removeJournal, writeJournal, type HeldGroup } from './runner-journal.ts';
-
-/** A group to end at a deadline of the boot clock, or when the runner is gone. */
-export interface Hold extends HeldGroup {
-  /** Names the hold; a later message about the same one replaces it. */
-  readonly id: number;
-  deadline: number;
-}
-
-export type GuardMessage =
-  | { readonly type: 'hold'; readonly hold: Hold }
-  | { readonly type: 'extend'; readonly leaseId: string; readonly deadline: number }
-  | { readonly type: 'release'; readonly id: number };
+import { LineReader } from './line-reader.ts';
+import type { GuardMessage, GuardReport, Hold, StartMessage } from './messages.js';
+import { bootId, isReused, statOf } from './process-table.ts';
+import { JournalWriter, removeJournal, removeOutputs } from './runner-journal.ts';
+import { isGroupThere, startGroup } from './start-group.ts';
 
 /**
  * Timers stand still while the machine is suspended, so none may be long: this bounds how late after a resume a deadline
@@ -28,81 +19,119 @@ export type GuardMessage =
  */
 const LONGEST_SLEEP_MS = 500;
 
-const [, , runnerPid, runnerStartTime, journalFile] = process.argv;
-const holds = new Map<number, Hold>();
-/** Holds whose deadline has passed before they were released: what is still started for one is ended at once. */
-const overdue = new Set<number>();
-let timer: NodeJS.Timeout | undefined;
-let unread = '';
+const [, , runnerPid, runnerStartTime, journalFile, outputPath] = process.argv;
+const holds = new Map<string, Hold>();
+const runner = { pid: Number(runnerPid), startTime: runnerStartTime || null };
+const journal = new JournalWriter(journalFile, { bootId: bootId(), runner, guardPid: process.pid }, holds);
+/** Asked for, and not begun. */
+const waiting: StartMessage[] = [];
+const reports = new Socket({ fd: 3 });
+let isStarting = false;
+let deadlineTimer: NodeJS.Timeout | undefined;
 
 function take(message: GuardMessage): void {
   switch (message.type) {
-    case 'hold':
-      if (overdue.has(message.hold.id)) end(message.hold, 'its lease has run out');
-      else holds.set(message.hold.id, message.hold);
+    case 'start': {
+      const { id, leaseId, deadline } = message;
+      holds.set(id, { leaseId, groupId: null, startTime: null, deadline });
+      waiting.push(message);
+      void startWaiting();
       break;
+    }
     case 'extend':
       for (const hold of holds.values()) {
         if (hold.leaseId === message.leaseId) hold.deadline = Math.max(hold.deadline, message.deadline);
       }
       break;
     case 'release':
-      holds.delete(message.id);
-      overdue.delete(message.id);
+      drop(message.id);
+      break;
+    case 'ping':
+      report({ type: 'pong' });
   }
 }
 
-/** @returns whether there was any. */
-function endOverdue(): boolean {
-  const before = holds.size;
-  for (const hold of holds.values()) {
+/** One after the other: what was said meanwhile is heard in between, above all that the runner is gone. */
+async function startWaiting(): Promise<void> {
+  if (isStarting) return;
+  isStarting = true;
+  for (let next = waiting.shift(); next; next = waiting.shift()) await start(next);
+  isStarting = false;
+}
+
+async function start(message: StartMessage): Promise<void> {
+  const { id } = message;
+  try {
+    const child = await startGroup(message, outputPath, () => {
+      // Whoever comes after runner and guard knows of it before it is there, by the lease in its environment.
+      if ((holds.get(id)?.deadline ?? 0) <= bootClock()) throw new Error('its lease has run out');
+      record(() => journal.note(id));
+    });
+    const groupId = child.pid!;
+    const startTime = statOf(groupId)?.startTime ?? null;
+    Object.assign(holds.get(id)!, { groupId, startTime });
+    record(() => journal.note(id));
+    child.once('exit', (exitCode, signal) => {
+      const groupHasEnded = !isGroupThere(groupId);
+      if (groupHasEnded) drop(id);
+      report({ type: 'exited', id, exitCode, signal, groupHasEnded });
+    });
+    report({ type: 'started', id, groupId, startTime });
+  } catch (error) {
+    drop(id);
+    const { code = null, message: text } = error as NodeJS.ErrnoException;
+    report({ type: 'failed', id, code, message: text });
+  }
+}
+
+function drop(id: string): void {
+  if (holds.delete(id)) record(() => journal.note(id));
+}
+
+/** No grace: it never reaches past the lease. What has no group yet is not started any more. */
+function end({ leaseId, groupId, startTime }: Hold, why: string): void {
+  if (groupId === null || isReused(groupId, startTime)) return;
+  try {
+    process.kill(-groupId, 'SIGKILL');
+    say(`Ended the process group ${groupId} of the lease ${leaseId}: ${why}`);
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+function endOverdue(): void {
+  for (const [id, hold] of holds) {
     if (hold.deadline > bootClock()) continue;
     end(hold, 'its lease has run out');
-    holds.delete(hold.id);
-    overdue.add(hold.id);
-  }
-  return holds.size < before;
-}
-
-/** No grace: it never reaches past the lease. */
-function end({ leaseId, groupId, startTime }: Hold, why: string): void {
-  for (const id of groupId === null ? groupsOfLease(leaseId) : [groupId]) {
-    const leader = statOf(id);
-    // Given to another program meanwhile. Where the leader is gone its id cannot be, as long as the group has members.
-    if (groupId !== null && startTime !== null && leader !== null && leader.startTime !== startTime) continue;
-    try {
-      process.kill(-id, 'SIGKILL');
-      say(`Ended the process group ${id} of the lease ${leaseId}: ${why}`);
-    } catch {
-      // It has ended by itself.
-    }
+    drop(id);
   }
 }
 
-function keepJournal(): void {
-  const runner = { pid: Number(runnerPid), startTime: runnerStartTime || null };
-  const groups = [...holds.values()].map(({ leaseId, groupId, startTime }) => ({ leaseId, groupId, startTime }));
+/** What cannot be written down does not keep anything from being guarded. */
+function record(change: () => void): void {
   try {
-    writeJournal(journalFile, { bootId: bootId(), runner, guardPid: process.pid, groups });
+    change();
   } catch (error) {
     say(`The journal ${journalFile} could not be written: ${(error as Error).message}`);
   }
 }
 
 function watch(): void {
-  if (endOverdue()) keepJournal();
-  clearTimeout(timer);
+  endOverdue();
+  clearTimeout(deadlineTimer);
   const next = Math.min(...[...holds.values()].map(({ deadline }) => deadline));
-  if (next < Infinity) timer = setTimeout(watch, Math.min(next - bootClock(), LONGEST_SLEEP_MS));
+  if (next < Infinity) deadlineTimer = setTimeout(watch, Math.min(next - bootClock(), LONGEST_SLEEP_MS));
 }
 
-/**
- * The pipe closes when the runner has ended, and no sooner than each child that it was just starting has become another
- * program: a child keeps the runner's end open until then. So whatever was started for a lease can be found by it.
- */
+function report(what: GuardReport): void {
+  reports.write(`${JSON.stringify(what)}\n`);
+}
+
+/** What was asked for and not started never will be: this is the only process that starts anything. */
 function runnerIsGone(): void {
   for (const hold of holds.values()) end(hold, 'its runner is gone');
   removeJournal(journalFile);
+  removeOutputs(outputPath);
   process.exit();
 }
 
@@ -114,14 +143,13 @@ function say(sentence: string): void {
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
 // Nobody may be left to hear it.
 process.stderr.on('error', () => {});
+reports.on('error', () => {});
+const lines = new LineReader();
 process.stdin.setEncoding('utf8');
 process.stdin.on('data', (text: string) => {
-  const lines = (unread + text).split('\n');
-  unread = lines.pop()!;
-  for (const line of lines) take(JSON.parse(line) as GuardMessage);
-  keepJournal();
+  for (const line of lines.take(text)) take(JSON.parse(line) as GuardMessage);
   watch();
 });
 process.stdin.on('error', runnerIsGone);
 process.stdin.on('end', runnerIsGone);
-keepJournal();
+record(() => journal.begin());

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { existsSync, mkdirSync } from 'node:fs';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Logger } from '@nestjs/common';
 import { eventually } from '../../../../test/support/eventually.js';
 import { GuardedGroup } from '../../../../test/support/guarded-group.js';
@@ -11,7 +11,7 @@ import { newId } from '../../../database/id.js';
 import type { BerthConfig } from '../../../config/config.js';
 import { Predecessors } from './predecessors.js';
 import { bootId, hasEnded, statOf } from './process-table.js';
-import { journalsIn, writeJournal, type HeldGroup, type RunnerJournal } from './runner-journal.js';
+import { JournalWriter, journalsIn, outputsOf, type HeldGroup, type RunnerJournal } from './runner-journal.js';
 
 describe(Predecessors.name, () => {
   let home: string;
@@ -37,14 +37,17 @@ describe(Predecessors.name, () => {
   /** By default of a runner whose pid has gone to another process: that of this test. */
   function left(changes: Partial<RunnerJournal>): void {
     const runner = { pid: process.pid, startTime: '1' };
-    writeJournal(file(), { bootId: bootId(), runner, guardPid: 1, groups: [held(group)], ...changes });
+    const { groups, ...owner } = { bootId: bootId(), runner, guardPid: 1, groups: [held(group)], ...changes };
+    const entries = groups.map((entry, index) => [String(index), entry] as const);
+    new JournalWriter(file(), owner, new Map(entries)).begin();
   }
 
   it('have what they left ended, and their journal removed', async () => {
     left({});
+    mkdirSync(dirname(outputsOf(file())));
     await start();
     expect(group.isRunning).toBe(false);
-    expect(existsSync(file())).toBe(false);
+    expect(await readdir(journalsIn(home))).toEqual([]);
   });
 
   it('have nothing ended that only has the pid of what they left', async () => {

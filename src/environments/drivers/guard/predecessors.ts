@@ -4,7 +4,15 @@ import { Injectable, Logger } from '@nestjs/common';
 import { BerthConfig } from '../../../config/config.js';
 import { ProcessGroup } from '../process-group.js';
 import { bootId, groupsOfLease, hasEnded, statOf } from './process-table.js';
-import { journalsIn, removeJournal, type HeldGroup, type RunnerJournal } from './runner-journal.js';
+import {
+  journalsIn,
+  outputsOf,
+  parseJournal,
+  removeJournal,
+  removeOutputs,
+  type HeldGroup,
+  type RunnerJournal,
+} from './runner-journal.js';
 
 /** Ends what runners of this home left behind that died together with their guards. */
 @Injectable()
@@ -25,7 +33,7 @@ export class Predecessors {
     try {
       const text = await readFile(file, 'utf8').catch(() => null);
       if (text === null) return; // its runner has just ended in order
-      const journal = JSON.parse(text) as RunnerJournal;
+      const journal = parseJournal(text);
       if (isRunning(journal)) return;
       // What the ids in it mean ended with the machine's last start.
       if (journal.bootId === bootId()) await Promise.all(journal.groups.map((group) => this.end(group)));
@@ -33,6 +41,7 @@ export class Predecessors {
       this.logger.warn({ err: error, file }, 'The journal of a runner cannot be used, and is removed');
     }
     removeJournal(file);
+    removeOutputs(outputsOf(file));
   }
 
   private async end(held: HeldGroup): Promise<void> {
@@ -49,8 +58,8 @@ function isRunning({ bootId: since, runner }: RunnerJournal): boolean {
   return stat !== null && !hasEnded(stat) && stat.startTime === runner.startTime;
 }
 
-/** Only what is surely theirs: the leader is the same process, or has left members that carry the lease. */
-function groupsOf({ leaseId, groupId, startTime }: HeldGroup): number[] {
+/** Only what is surely meant: the leader is the same process, or has left members that carry the lease. */
+export function groupsOf({ leaseId, groupId, startTime }: HeldGroup): number[] {
   const leader = groupId === null ? null : statOf(groupId);
   if (groupId !== null && leader !== null) return leader.startTime === startTime ? [groupId] : [];
   const marked = groupsOfLease(leaseId);

@@ -1,93 +1,148 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { once } from 'node:events';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Logger } from '@nestjs/common';
+import { isGroupRunning } from '../../../../test/contracts/process-groups.js';
 import { eventually } from '../../../../test/support/eventually.js';
-import { GuardedGroup } from '../../../../test/support/guarded-group.js';
 import { isAlive } from '../../../../test/support/hand-runner.js';
+import { processGuard } from '../../../../test/support/local-driver.js';
 import { newId } from '../../../database/id.js';
-import type { BerthConfig } from '../../../config/config.js';
+import { ProcessLostError } from '../driver-errors.js';
 import { bootClock } from './boot-clock.js';
-import { Predecessors } from './predecessors.js';
-import { ProcessGuard } from './process-guard.js';
-import { journalsIn, type RunnerJournal } from './runner-journal.js';
+import type { GuardedChild } from './guarded-child.js';
+import { ProcessGuard, type GuardedCommand } from './process-guard.js';
+import { groupsOfLease, LEASE_VARIABLE } from './process-table.js';
+import { journalsIn, outputsOf, parseJournal } from './runner-journal.js';
 
 const HOUR_MS = 3_600_000;
+const LASTING = `trap '' TERM INT HUP; sleep 600 & sleep 600`;
 
 describe(ProcessGuard.name, () => {
   let home: string;
   let guard: ProcessGuard;
-  let group: GuardedGroup;
+  let children: GuardedChild[];
 
   beforeAll(() => Logger.overrideLogger(false));
   beforeEach(async () => {
     home = await mkdtemp(join(tmpdir(), 'berth-guard-'));
-    const config = { home } as BerthConfig;
-    guard = new ProcessGuard(config, new Predecessors(config));
-    group = await GuardedGroup.start(newId());
+    guard = processGuard(home);
+    children = [];
+    await guard.start('runner-1');
   });
   afterEach(async () => {
     await guard.stop();
-    group.kill();
-    await rm(home, { recursive: true });
+    for (const { hold } of children) {
+      if (hold.groupId !== null && isGroupRunning(hold.groupId)) process.kill(-hold.groupId, 'SIGKILL');
+    }
+    await rm(home, { recursive: true, force: true });
   });
+
+  async function run(script: string, changes: Partial<GuardedCommand> = {}): Promise<GuardedChild> {
+    const leaseId = changes.leaseId ?? newId();
+    await guard.ready();
+    const child = guard.run({
+      leaseId,
+      deadline: bootClock() + HOUR_MS,
+      program: 'sh',
+      args: ['-c', script],
+      cwd: '/',
+      env: { PATH: process.env.PATH ?? '', [LEASE_VARIABLE]: leaseId },
+      ...changes,
+    });
+    children.push(child);
+    return child;
+  }
 
   const file = () => join(journalsIn(home), 'runner-1.json');
-  const journal = (fits: (journal: RunnerJournal) => boolean) =>
+  const guardPid = async () =>
+    (
+      await eventually(
+        async () => parseJournal(await readFile(file(), 'utf8').catch(() => '{}\n')),
+        (journal) => journal.guardPid !== undefined,
+      )
+    ).guardPid;
+  const gone = ({ hold }: GuardedChild) =>
     eventually(
-      async () => JSON.parse(await readFile(file(), 'utf8').catch(() => '{"groups":[]}')) as RunnerJournal,
-      fits,
+      async () => isGroupRunning(hold.groupId!),
+      (running) => !running,
     );
-  const holds = ({ groups }: RunnerJournal) => groups.some(({ groupId }) => groupId === group.id);
+  /** A guard is up and starts things. */
+  const expectService = async () => expect((await (await run('exit 7')).exited).exitCode).toBe(7);
 
-  it('ends at its deadline what was held before it was up', async () => {
-    void guard.start('runner-1');
-    guard.hold(group.leaseId, bootClock() + 300).started(group.id);
-    await group.gone();
-  });
-
-  it('keeps to the last renewal, also for a child that is just being started', async () => {
-    await guard.start('runner-1');
-    const deadline = bootClock() + 500;
-    const child = guard.hold(group.leaseId, deadline);
-    guard.extend(group.leaseId, deadline + 500);
+  it('ends at the last renewal what was asked for before it was up', async () => {
+    const deadline = bootClock() + 700;
+    const child = await run(LASTING, { deadline });
+    guard.extend(child.hold.leaseId, deadline + 500);
     guard.extend(newId(), deadline + 60_000);
-    child.started(group.id);
-    await group.gone();
+    await child.started;
+    await gone(child);
     expect(bootClock() - deadline).toBeGreaterThanOrEqual(500);
   });
 
-  it('is replaced when it ends, and its successor holds the same', async () => {
-    await guard.start('runner-1');
-    guard.hold(group.leaseId, bootClock() + HOUR_MS).started(group.id);
-    const { guardPid } = await journal(holds);
-    process.kill(guardPid, 'SIGKILL');
-    await journal((now) => now.guardPid !== guardPid && holds(now));
-    guard.extend(group.leaseId, bootClock() + 2 * HOUR_MS);
-    expect(group.isRunning).toBe(true);
-    // Its pipe is closed.
-    await guard.stop();
-    await group.gone();
+  it('is replaced when it ends; what it had started ends at once, and nobody claims to know how', async () => {
+    const [one, two] = await Promise.all([run(LASTING), run('sleep 600 & exit 0')]);
+    await Promise.all([one.started, two.exited]);
+    const pid = await guardPid();
+    process.kill(pid, 'SIGKILL');
+    await expect(one.exited).rejects.toThrow(ProcessLostError);
+    expect([one, two].map(({ hold }) => isGroupRunning(hold.groupId!))).toEqual([false, false]);
+    await expectService();
+    expect(await guardPid()).not.toBe(pid);
   });
 
-  it('leaves no process and no journal when it is stopped', async () => {
-    await guard.start('runner-1');
-    const child = guard.hold(group.leaseId, bootClock() + HOUR_MS);
-    child.started(group.id);
-    const { guardPid } = await journal(holds);
-    child.release();
+  it('leaves nothing running of what it was asked for when it ended', async () => {
+    await expectService();
+    const leaseId = newId();
+    const asked = await Promise.all(Array.from({ length: 5 }, () => run(LASTING, { leaseId })));
+    await asked[1].started;
+    process.kill(await guardPid(), 'SIGKILL');
+    const ends = await Promise.allSettled(asked.map(({ exited }) => exited));
+    expect(ends.map((end) => end.status === 'rejected' && end.reason)).toEqual(
+      Array(5).fill(expect.any(ProcessLostError)),
+    );
+    expect(groupsOfLease(leaseId)).toEqual([]);
+  });
+
+  it('leaves no process, no journal and no socket when it is stopped', async () => {
+    await expectService();
+    const pid = await guardPid();
     await guard.stop();
-    expect(isAlive(guardPid)).toBe(false);
+    expect(isAlive(pid)).toBe(false);
     expect(existsSync(file())).toBe(false);
-    expect(group.isRunning).toBe(true);
+    expect(existsSync(dirname(outputsOf(file())))).toBe(false);
   });
 
   it('is stopped also when it has just ended', async () => {
-    await guard.start('runner-1');
-    const { guardPid } = await journal(({ guardPid: pid }) => pid !== undefined);
-    process.kill(guardPid, 'SIGKILL');
+    process.kill(await guardPid(), 'SIGKILL');
     await guard.stop();
     expect(existsSync(file())).toBe(false);
+  });
+
+  it('lets nobody else in where the output of its children arrives', async () => {
+    const path = outputsOf(file());
+    expect((await stat(dirname(path))).mode & 0o777).toBe(0o700);
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    for (const header of ['', 'hello\n', `${crypto.randomUUID()} stdout\n`]) {
+      const stranger = connect(path);
+      stranger.end(header).resume();
+      await once(stranger, 'close');
+    }
+    const child = await run('exec sleep 600');
+    const { stdout } = await child.outputs;
+    const late = connect(path);
+    late.end(`${child.id} stdout\nforged`).resume();
+    await once(late, 'close');
+    expect(stdout.readableLength).toBe(0);
+  });
+
+  it('is no worse off in a home whose path is too long for a socket', async () => {
+    await guard.stop();
+    home = join(home, 'x'.repeat(120));
+    guard = processGuard(home);
+    await guard.start('runner-1');
+    await expectService();
   });
 });

@@ -1,43 +1,40 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger } from '@nestjs/common';
 import { BerthConfig } from '../../../config/config.js';
+import { DriverFailedError } from '../driver-errors.js';
+import { ProcessGroup } from '../process-group.js';
 import { bootClock } from './boot-clock.js';
-import type { GuardMessage, Hold } from './guard-program.js';
-import { Predecessors } from './predecessors.js';
-import { statOf } from './process-table.js';
-import { journalsIn, removeJournal } from './runner-journal.js';
+import { GuardProcess } from './guard-process.js';
+import { GuardedChild } from './guarded-child.js';
+import type { StartMessage } from './messages.js';
+import { OutputListener } from './output-listener.js';
+import { groupsOf, Predecessors } from './predecessors.js';
+import { journalsIn, outputsOf, removeJournal } from './runner-journal.js';
 
 /** A guard that ends is replaced, but not more often than this, in milliseconds. */
-const RESTART_MS = 1000;
-/** How long a guard that shall end is waited for, in milliseconds. */
-const STOP_MS = 5000;
+const RESTART_MS = 1_000;
+/** How long a command waits for a guard to start it, in milliseconds. */
+const WAIT_MS = 10_000;
 
-/** Beside this file, built (`.js`) or not: Node runs either. */
-const PROGRAM = fileURLToPath(new URL(`./guard-program${/\.\w+$/.exec(import.meta.url)![0]}`, import.meta.url));
-
-/** A child that the guard knows of; first that it will be, then who it is. */
-export interface GuardedChild {
-  /** It has been started, as the leader of a group. */
-  started(groupId: number): void;
-  /** Its group has ended, or it could not be started. */
-  release(): void;
-}
+/** A program to start for a lease, whose environment names the lease. */
+export type GuardedCommand = Omit<StartMessage, 'type' | 'id'>;
 
 /**
- * Keeps a process beside the runner (`guard-program.ts`) that ends what the runner's leases started, at their deadlines,
- * if the runner itself is frozen then; and at once, if it is gone. Deadlines are of the boot clock.
+ * Keeps a process beside the runner (`guard-program.ts`) that starts what the runner's leases run. It ends that at the
+ * deadlines, if the runner itself is frozen then; and at once, if the runner is gone. Deadlines are of the boot clock.
  */
 @Injectable()
 export class ProcessGuard {
   private readonly logger = new Logger(ProcessGuard.name);
-  private readonly holds = new Map<number, Hold>();
-  private nextId = 1;
-  private journal: string | null = null;
-  private program: ChildProcess | null = null;
-  private restart: NodeJS.Timeout | undefined;
+  /** What the guard has been told to start, until all of it has ended. */
+  private readonly children = new Map<string, GuardedChild>();
+  private readonly stopping = new AbortController();
+  private outputs: OutputListener | null = null;
+  private program: GuardProcess | null = null;
+  private nextProgram = Promise.withResolvers<void>();
+  private keeping: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly config: BerthConfig,
@@ -45,89 +42,106 @@ export class ProcessGuard {
   ) {}
 
   /**
-   * Without it nothing is guarded. Resolves when nothing is left here of runners that died; the guard is not waited for:
-   * what is held meanwhile it reads as soon as it is up.
+   * Without it nothing is started. Resolves when nothing is left here of runners that died; the guard is not waited for:
+   * what it is told meanwhile it reads as soon as it is up.
    */
   async start(runnerId: string): Promise<void> {
-    this.journal = join(journalsIn(this.config.home), `${runnerId}.json`);
-    this.startProgram(this.journal);
+    const journal = join(journalsIn(this.config.home), `${runnerId}.json`);
+    this.outputs = await OutputListener.open(outputsOf(journal));
+    this.keeping = this.keep(journal, this.outputs);
     await this.predecessors.endWhatTheyLeft();
   }
 
-  /** The guard ends by itself when its pipe is closed; nothing is held by then. */
+  /** The guard ends by itself when its pipe is closed; nothing has been left to it by then. */
   async stop(): Promise<void> {
-    const { journal, program } = this;
-    if (journal === null) return;
-    this.journal = null;
-    clearTimeout(this.restart);
-    if (program?.pid !== undefined && program.exitCode === null && program.signalCode === null) {
-      const exited = once(program, 'exit');
-      const killing = setTimeout(() => program.kill('SIGKILL'), STOP_MS);
-      program.stdin?.end();
-      await exited.finally(() => clearTimeout(killing));
-    }
-    removeJournal(journal);
+    this.stopping.abort();
+    await this.program?.stop();
+    await this.keeping;
+    this.outputs?.close();
   }
 
-  /**
-   * To be called before a child of the lease is started, whose environment names the lease: from here on it is found and
-   * ended, even if the runner dies before it can say who the child became.
-   */
-  hold(leaseId: string, deadline: number): GuardedChild {
-    const id = this.nextId++;
-    const hold = (groupId: number | null, startTime: string | null) => {
-      // A renewal may have come in between.
-      const held = { id, leaseId, groupId, startTime, deadline: this.holds.get(id)?.deadline ?? deadline };
-      this.holds.set(id, held);
-      this.tell({ type: 'hold', hold: held });
-    };
-    hold(null, null);
-    return {
-      started: (groupId) => hold(groupId, statOf(groupId)?.startTime ?? null),
-      release: () => {
-        this.holds.delete(id);
-        this.tell({ type: 'release', id });
-      },
-    };
+  /** Resolves when there is a guard to start something. @throws DriverFailedError when none comes up. */
+  async ready(): Promise<void> {
+    if (this.program && !this.program.hasEnded) return;
+    const waited = new AbortController();
+    const tooLong = delay(WAIT_MS, true, { signal: waited.signal }).catch(() => false);
+    const isMissing = await Promise.race([this.nextProgram.promise, tooLong]);
+    waited.abort();
+    if (isMissing) throw new DriverFailedError("The runner's guard does not start, and nothing is started without it");
+  }
+
+  /** Has a command started; to be called when the guard is ready, and followed by `release`. */
+  run(command: GuardedCommand): GuardedChild {
+    const id = randomUUID();
+    const { leaseId, deadline } = command;
+    const child = new GuardedChild(id, { leaseId, deadline, groupId: null, startTime: null });
+    this.children.set(id, child);
+    this.outputs!.expect(id, (name, stream) => child.connect(name, stream));
+    this.program!.tell({ type: 'start', id, ...command });
+    return child;
+  }
+
+  /** Nothing of the child runs any more, or it was lost. */
+  release(child: GuardedChild): void {
+    this.outputs!.forget(child.id);
+    child.disconnect();
+    // The guard itself has noticed the end of most.
+    if (this.children.delete(child.id)) this.program!.tell({ type: 'release', id: child.id });
   }
 
   /** A lease has been renewed. */
   extend(leaseId: string, deadline: number): void {
-    const held = [...this.holds.values()].filter((hold) => hold.leaseId === leaseId);
-    if (held.length === 0) return;
-    for (const hold of held) hold.deadline = Math.max(hold.deadline, deadline);
-    this.tell({ type: 'extend', leaseId, deadline });
+    const held = [...this.children.values()].filter(({ hold }) => hold.leaseId === leaseId);
+    if (held.length > 0) this.program!.tell({ type: 'extend', leaseId, deadline });
   }
 
-  /** The first write to a pipe is done before this returns: what was told is known to the guard, if this process dies. */
-  private tell(message: GuardMessage): void {
-    this.program?.stdin?.write(`${JSON.stringify(message)}\n`);
-  }
-
-  /** In a session of its own, so that what stops or ends the runner's group at a terminal does not reach it. */
-  private startProgram(journal: string): void {
-    const startedAt = bootClock();
-    const identity = [String(process.pid), statOf(process.pid)?.startTime ?? ''];
-    const program = spawn(process.execPath, [PROGRAM, ...identity, journal], {
-      cwd: '/',
-      env: {},
-      stdio: ['pipe', 'ignore', 'pipe'],
-      detached: true,
-    });
-    this.program = program;
-    // That the guard has ended shows below.
-    program.stdin.on('error', () => {});
-    program.stderr.setEncoding('utf8').on('data', (text: string) => this.logger.warn(text.trimEnd()));
-    let replaced = false;
-    const replace = (reason: string) => {
-      if (replaced || this.journal === null) return;
-      replaced = true;
+  private async keep(journal: string, outputs: OutputListener): Promise<void> {
+    while (!this.stopping.signal.aborted) {
+      const startedAt = bootClock();
+      const reason = await this.guard(journal, outputs.path);
+      if (this.stopping.signal.aborted) break;
       this.logger.error(`The guard of this runner's processes has ended (${reason}) and is started again`);
+      // Before its journal is replaced, so that they are known to somebody all the time.
+      await this.endLost();
       const pause = Math.max(0, startedAt + RESTART_MS - bootClock());
-      this.restart = setTimeout(() => this.startProgram(journal), pause);
-    };
-    program.once('error', (error) => replace(error.message));
-    program.once('exit', (code, signal) => replace(String(signal ?? code)));
-    for (const hold of this.holds.values()) this.tell({ type: 'hold', hold });
+      await delay(pause, undefined, { signal: this.stopping.signal }).catch(() => undefined);
+    }
+    removeJournal(journal);
+  }
+
+  /** @returns why the guard has ended. */
+  private async guard(journal: string, outputPath: string): Promise<string> {
+    try {
+      this.program = new GuardProcess({
+        journal,
+        outputPath,
+        onReport: (report) => {
+          const child = this.children.get(report.id);
+          if (report.type === 'failed' || (report.type === 'exited' && report.groupHasEnded)) {
+            this.children.delete(report.id);
+          }
+          child?.take(report);
+        },
+        onSentence: (text) => this.logger.warn(text),
+      });
+      this.nextProgram.resolve();
+      return await this.program.ended;
+    } catch (error) {
+      return (error as Error).message;
+    } finally {
+      this.nextProgram = Promise.withResolvers();
+    }
+  }
+
+  /** Nobody learns any more how what the guard has started ends, or whether it has started what it was told. */
+  private async endLost(): Promise<void> {
+    const lost = [...this.children.values()];
+    this.children.clear();
+    await Promise.all(
+      lost.map(async (child) => {
+        await Promise.all(groupsOf(child.hold).map((id) => new ProcessGroup(id).end(0)));
+        child.lose('The guard of its runner has ended, and with it what this run had started');
+      }),
+    );
   }
 }

@@ -25,6 +25,15 @@ export function statOf(pid: number): ProcessStat | null {
   return text === null ? null : parseStat(text);
 }
 
+/**
+ * Whether the id of a group has gone to another program since. Where no process has it, it cannot have, as long as the
+ * group has members.
+ */
+export function isReused(groupId: number, startTime: string | null): boolean {
+  const leader = statOf(groupId);
+  return leader !== null && startTime !== null && leader.startTime !== startTime;
+}
+
 /** Whether what is only a zombie is told from what runs: it waits for its collection, perhaps for ever. */
 export const hasEnded = ({ state }: ProcessStat): boolean => state === 'Z' || state === 'X';
 

@@ -42,7 +42,8 @@ abstract class LeaseEvent extends DomainEvent {
       provider: driver,
       executionWorkspaceId,
       issueId,
-      holder,
+      // A run's lease is held by that run, which the entry names.
+      ...(this.runId ? {} : { holder }),
       status,
       ...(reason ? { reason } : {}),
     };

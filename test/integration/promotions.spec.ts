@@ -1,5 +1,6 @@
 import { Client } from 'pg';
 import type { ClaimedRun } from '../../src/heartbeat/runs/claimed-run.js';
+import { eventually } from '../support/eventually.js';
 import { holdTransaction } from '../support/held-transaction.js';
 import { Scenario, type ActivityEntry } from '../support/scenario.js';
 import { outcome, startStillApp, Steps } from '../support/still-app.js';
@@ -308,13 +309,20 @@ describe('what waits for an issue', () => {
     });
   });
 
-  describe('is found by the next dispatch pass', () => {
+  describe('is found by a later dispatch pass', () => {
+    /** Passes look for such issues now and then. */
+    const startedLater = async () =>
+      (await eventually(
+        () => steps.dispatch(),
+        (run) => run !== null,
+      ))!;
+
     it('when whoever ended the run died before it looked', async () => {
       const run = await working();
       const [first, second] = [await wake(bela), await wake(cora)];
       await steps.abandon(run, outcome.succeeded());
       expect(await live()).toEqual([]);
-      const promoted = await steps.started();
+      const promoted = await startedLater();
       expect(promoted.agentId).toBe(bela);
       expect(await row(first)).toMatchObject({ status: 'claimed', run_id: promoted.id });
       expect(await row(second)).toMatchObject({ status: 'deferred_issue_execution' });
@@ -325,7 +333,11 @@ describe('what waits for an issue', () => {
       const id = await wake(bela);
       await steps.abandon(run, outcome.succeeded());
       await change({ status: 'done' });
-      expect(await steps.dispatch()).toBeNull();
+      await eventually(
+        () => steps.dispatch().then(() => row(id)),
+        ({ status }) => status !== 'deferred_issue_execution',
+      );
+      expect(await live()).toEqual([]);
       expect(await row(id)).toMatchObject({ status: 'cancelled', status_reason: 'issue_closed' });
     });
 
@@ -336,7 +348,7 @@ describe('what waits for an issue', () => {
       await finish(run).finally(() => other.commit());
       expect(await live()).toEqual([]);
       expect(await row(id)).toMatchObject({ status: 'deferred_issue_execution' });
-      expect(await steps.started()).toMatchObject({ agentId: bela });
+      expect(await startedLater()).toMatchObject({ agentId: bela });
     });
 
     it('after the one in which somebody held its issue', async () => {
@@ -345,7 +357,7 @@ describe('what waits for an issue', () => {
       await steps.abandon(run, outcome.succeeded());
       const other = await holdTransaction(app.database, `update issues set title = 'Mend' where id = $1`, [issueId]);
       expect(await steps.dispatch().finally(() => other.commit())).toBeNull();
-      expect(await steps.started()).toMatchObject({ agentId: bela });
+      expect(await startedLater()).toMatchObject({ agentId: bela });
     });
   });
 

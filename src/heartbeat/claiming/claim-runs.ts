@@ -12,10 +12,10 @@ import { BeginPlaces, type NewPlace } from '../../leases/places/begin-places.js'
 import type { ClaimedRun } from '../runs/claimed-run.js';
 import { EndRuns } from '../ending/end-runs.js';
 import { Gate, type Candidate } from './gate.js';
-import type { ContextSnapshot } from '../runs/heartbeat-run.entity.js';
+import type { PlacementRecord } from '../runs/heartbeat-run.entity.js';
 import { HeartbeatStarted } from '../runs/heartbeat.events.js';
 import { Placement, type Verdict } from './placement.js';
-import { claimedRun, contextFor, placeIdOf, placementOf, type Starting } from './starting.js';
+import { claimedRun, placeIdOf, placementOf, type Starting } from './starting.js';
 import { RunnerIdentity } from '../runs/runner-identity.js';
 
 type Start = Extract<Verdict, { kind: 'start' }>;
@@ -76,17 +76,17 @@ export class ClaimRuns {
     );
     const leases = await this.leases.acquire(starting.map((one) => this.leaseFor(one)));
     await this.places.begin(starting.flatMap((one) => newPlace(one)));
-    const contexts = new Map(starting.map((one) => [one.run.id, contextFor(one, leases.get(one.leaseId)!)]));
-    await this.markRunning(starting, contexts);
+    const placements = new Map(
+      starting.map((one) => [one.run.id, placementOf(one, leases.get(one.leaseId)!, this.identity.host)]),
+    );
+    await this.markRunning(starting, placements);
     await this.events.record(
       starting.map(
-        ({ run, leaseId, environment }) =>
+        ({ run, leaseId }) =>
           new HeartbeatStarted(
             { id: run.id, companyId: run.company_id, agentId: run.agent_id },
             {
               leaseId,
-              environmentId: environment.id,
-              runnerId: this.identity.id,
               host: this.identity.host,
               issueId: run.issue_id,
             },
@@ -94,7 +94,7 @@ export class ClaimRuns {
       ),
     );
     const deadline = sentAt + this.config.leaseTtlSec * 1000;
-    return starting.map((one) => claimedRun(one, leases.get(one.leaseId)!, contexts.get(one.run.id)!, deadline));
+    return starting.map((one) => claimedRun(one, leases.get(one.leaseId)!, placements.get(one.run.id)!, deadline));
   }
 
   private leaseFor(starting: Starting): LeaseRequest {
@@ -122,23 +122,22 @@ export class ClaimRuns {
     };
   }
 
-  private async markRunning(starting: Starting[], contexts: Map<string, ContextSnapshot>): Promise<void> {
+  private async markRunning(starting: Starting[], placements: Map<string, PlacementRecord>): Promise<void> {
     const rows = starting.map((one) => ({
       id: one.run.id,
       lease_id: one.leaseId,
       token_hash: one.tokenHash.toString('hex'),
-      context: contexts.get(one.run.id),
-      placement: placementOf(one, this.identity.host),
+      placement: placements.get(one.run.id),
       ...this.adapters.limitsOf(one.run.adapter_type, one.run.adapter_config),
     }));
     const started = await this.em.execute<{ id: string }[]>(
       `with started as (
          update heartbeat_runs r
          set status = 'running', lease_id = x.lease_id, runner_id = ?, token_hash = decode(x.token_hash, 'hex'),
-           context_snapshot = x.context, placement = x.placement, waiting_reason = null,
+           placement = x.placement, waiting_reason = null,
            started_at = clock_timestamp(), updated_at = now(),
            deadline_at = clock_timestamp() + make_interval(secs => x."timeoutSec"), idle_timeout_sec = x."idleTimeoutSec"
-         from jsonb_to_recordset(?::jsonb) as x(id uuid, lease_id uuid, token_hash text, context jsonb, placement jsonb,
+         from jsonb_to_recordset(?::jsonb) as x(id uuid, lease_id uuid, token_hash text, placement jsonb,
            "timeoutSec" double precision, "idleTimeoutSec" integer)
          where r.id = x.id and r.status in ('queued', 'scheduled_retry')
          returning r.id, r.agent_id, r.wakeup_request_id),

@@ -1,6 +1,7 @@
 import type { AcquiredLease } from '../../leases/acquire-leases.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
-import type { ContextSnapshot, PlacementRecord } from '../runs/heartbeat-run.entity.js';
+import type { PlacementRecord } from '../runs/heartbeat-run.entity.js';
+import { toldContext } from '../runs/told-context.js';
 import type { Verdict } from './placement.js';
 
 /** A start that has been decided, with the ids and the secret that go with it. */
@@ -13,32 +14,17 @@ export interface Starting extends Extract<Verdict, { kind: 'start' }> {
 /** The place that the run is given, by its row's id. */
 export const placeIdOf = ({ seat, plan }: Starting): string | null => seat.kept?.id ?? plan?.id ?? null;
 
-/** What the run itself is told about where it is. */
-export function contextFor({ run, environment }: Starting, lease: AcquiredLease): ContextSnapshot {
-  const { id, name, driver } = environment;
-  const workspace = workspaceOf(run);
-  return {
-    ...run.context_snapshot,
-    paperclipEnvironment: {
-      id,
-      name,
-      driver,
-      leaseId: lease.id,
-      fencingToken: lease.fencingToken,
-      decidedBy: run.decided_by,
-      ...(workspace ? { workspace } : {}),
-    },
-  };
-}
-
 /** Why it could start, and there: kept with the run. */
-export function placementOf(starting: Starting, host: string): PlacementRecord {
+export function placementOf(starting: Starting, lease: AcquiredLease, host: string): PlacementRecord {
   const { run, environment, seat } = starting;
   const placeId = placeIdOf(starting);
   return {
     decidedBy: run.decided_by,
     references: run.chosen_by,
     environmentId: environment.id,
+    environmentName: environment.name,
+    driver: environment.driver,
+    fencingToken: lease.fencingToken,
     host,
     slot: seat.slot,
     place: placeId === null ? null : { id: placeId, takenOver: seat.kept !== null },
@@ -46,7 +32,8 @@ export function placementOf(starting: Starting, host: string): PlacementRecord {
       agent: { running: run.agent_running, cap: run.agent_cap },
       company: run.company_cap === null ? null : { running: run.company_running, cap: run.company_cap },
       environment: environment.capacity === null ? null : { held: seat.held, capacity: environment.capacity },
-      workspace: run.workspace_id === null ? null : { id: run.workspace_id, mode: run.workspace_mode! },
+      workspace:
+        run.workspace_id === null ? null : { id: run.workspace_id, mode: run.workspace_mode!, cwd: run.workspace_cwd! },
     },
     waitedFor: run.waiting_reason,
   };
@@ -56,7 +43,7 @@ export function placementOf(starting: Starting, host: string): PlacementRecord {
 export function claimedRun(
   starting: Starting,
   lease: AcquiredLease,
-  contextSnapshot: ContextSnapshot,
+  placement: PlacementRecord,
   deadline: number,
 ): ClaimedRun {
   const { run, environment, seat, plan, token } = starting;
@@ -70,7 +57,7 @@ export function claimedRun(
     lease,
     waitedSec: (lease.acquiredAt.getTime() - Date.parse(run.due_at)) / 1000,
     token,
-    contextSnapshot,
+    contextSnapshot: toldContext({ contextSnapshot: run.context_snapshot, leaseId: lease.id, placement }),
     adapterType: run.adapter_type,
     adapterConfig: run.adapter_config,
     environment: { id, name, driver, config, envVars },

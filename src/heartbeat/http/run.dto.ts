@@ -15,6 +15,7 @@ import {
   type WaitingReason,
 } from '../runs/heartbeat-run.entity.js';
 import { MAX_RUNS } from '../runs/runs.service.js';
+import { toldContext } from '../runs/told-context.js';
 
 export class RunQueryDto extends CursorQueryDto {
   /** How many rows to answer at most. */
@@ -163,7 +164,7 @@ export class RunResponse extends RunRowResponse {
   static override from(run: HeartbeatRun): RunResponse {
     return {
       ...RunRowResponse.from(run),
-      contextSnapshot: run.contextSnapshot,
+      contextSnapshot: toldContext(run),
       resultJson: run.resultJson ?? null,
       stdoutExcerpt: run.stdoutExcerpt ?? null,
       stderrExcerpt: run.stderrExcerpt ?? null,

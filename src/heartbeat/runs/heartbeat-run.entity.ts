@@ -41,6 +41,11 @@ export interface PlacementRecord {
   /** What each reference said, in the order in which they are asked. */
   references: Record<'issue' | 'workspace' | 'agent' | 'company', string | null>;
   environmentId: string;
+  /** As it was called then. */
+  environmentName: string;
+  driver: string;
+  /** Of the lease that the run started under. */
+  fencingToken: number;
   /** Of the runner that took it. */
   host: string;
   slot: number | null;
@@ -50,7 +55,7 @@ export interface PlacementRecord {
     agent: { running: number; cap: number };
     company: { running: number; cap: number } | null;
     environment: { held: number; capacity: number } | null;
-    workspace: { id: string; mode: 'shared' | 'exclusive' } | null;
+    workspace: { id: string; mode: 'shared' | 'exclusive'; cwd: string } | null;
   };
   /** What it waited for last. */
   waitedFor: WaitingReason | null;

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import type { HeartbeatRun, PlacementRecord, RunStatus, WaitingReason } from '../runs/heartbeat-run.entity.js';
+import { toldContext } from '../runs/told-context.js';
 import { Blockers, type ExplainedReason } from './blockers.js';
 import { WaitingReasons } from './waiting-reasons.js';
 
@@ -26,7 +27,7 @@ export class PlacementsService {
 
   async explain(run: HeartbeatRun): Promise<Explanation> {
     const blocked = (await this.reasons.of([run.id])).get(run.id);
-    const placed = run.contextSnapshot.paperclipEnvironment ?? null;
+    const placed = toldContext(run).paperclipEnvironment ?? null;
     const chosen = blocked?.environment_id ? { id: blocked.environment_id, name: blocked.environment_name } : null;
     return {
       runId: run.id,

@@ -81,7 +81,7 @@ describe('what a runner has started', () => {
     );
 
   const journals = async () => {
-    const names = (await readdir(journalsIn(home))).filter((name) => name.endsWith('.json'));
+    const names = (await readdir(journalsIn(home)).catch(() => [])).filter((name) => name.endsWith('.json'));
     const texts = await Promise.all(names.map((name) => readFile(join(journalsIn(home), name), 'utf8')));
     return texts.map(parseJournal);
   };
@@ -104,15 +104,31 @@ describe('what a runner has started', () => {
   });
 
   it('has ended at once when the runner is killed, also by a guard that replaced another', async () => {
-    const { id, groupId } = await startRun();
-    const [{ guardPid }] = await journals();
+    const [{ guardPid }] = await eventually(journals, (found) => found.length === 1);
     process.kill(guardPid, 'SIGKILL');
-    await eventually(journals, ([now]) => now.guardPid !== guardPid && now.groups.length === 1);
-    expect(isGroupRunning(groupId)).toBe(true);
+    await eventually(journals, ([now]) => now !== undefined && now.guardPid !== guardPid);
+    const { id, groupId } = await startRun();
     await runner.kill9();
     await gone(groupId, (LEASE_TTL_SEC * 1000) / 3);
     await expectLost(id);
     await eventually(journals, (left) => left.length === 0);
+  });
+
+  it('ends and is tried again when the guard is killed, which nobody blames on the agent', async () => {
+    const { id, groupId } = await startRun();
+    const [{ guardPid }] = await journals();
+    process.kill(guardPid, 'SIGKILL');
+    expect(await user.ended(id)).toMatchObject({
+      status: 'failed',
+      errorCode: 'process_lost',
+      error: expect.stringContaining('guard'),
+      exitCode: null,
+    });
+    expect(isGroupRunning(groupId)).toBe(false);
+    await eventually(
+      () => api.database.query('select status from heartbeat_runs where retry_of_run_id = $1', [id]),
+      ([retry]) => retry?.status === 'succeeded',
+    );
   });
 
   it('is ended by the next runner, before that takes work, when runner and guard are killed', async () => {

@@ -114,7 +114,8 @@ export interface EnvironmentDriver {
 
   /**
    * Runs a command to its end. Ends the whole process group before it returns, whatever the command left behind.
-   * @throws CommandNotStartedError when the program cannot be started.
+   * @throws CommandNotStartedError when the program cannot be started; ProcessLostError when it was ended because what
+   * had started it was lost, so that nobody knows how it went.
    */
   execute(place: RealisedPlace, command: Command): Promise<CommandResult>;
 

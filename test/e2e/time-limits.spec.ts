@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Runner } from '../../src/heartbeat/execution/runner.js';
 import { eventually } from '../support/eventually.js';
 import { HandRunner } from '../support/hand-runner.js';
 import type { Refusal } from '../support/api-client.js';
@@ -136,6 +137,7 @@ describe('time limits', () => {
     await app.database.query('update heartbeat_runs set deadline_at = now() where id = $1', [late]);
     const hourAgo = `started_at = now() - interval '1 hour', last_output_at = now() - interval '31 minutes'`;
     await app.database.query(`update heartbeat_runs set ${hourAgo} where id = $1`, [quiet]);
+    app.get(Runner).lookForStops();
     expect(await user.ended(late)).toMatchObject({ status: 'timed_out', errorCode: 'timeout' });
     expect(await user.ended(quiet)).toMatchObject({ status: 'timed_out', errorCode: 'idle_timeout' });
   });

@@ -60,11 +60,16 @@ export class Steps {
   }
 
   /** @returns whether this ended the run: not when it had ended before, or its lease was lost. */
-  end(run: ClaimedRun, how: RunOutcome): Promise<boolean> {
+  async end(run: ClaimedRun, how: RunOutcome): Promise<boolean> {
+    return (await this.endAll([run], how)) === 1;
+  }
+
+  /** Ends runs in one transaction. @returns how many. */
+  endAll(runs: ClaimedRun[], how: RunOutcome): Promise<number> {
     const endRuns = this.app.get(EndRuns);
     return this.asRunner(async () => {
-      await endRuns.lockOwnersOf([run.id]);
-      return (await endRuns.endRunning([endOf(run, how)])).length === 1;
+      await endRuns.lockOwnersOf(runs.map(({ id }) => id));
+      return (await endRuns.endRunning(runs.map((run) => endOf(run, how)))).length;
     });
   }
 

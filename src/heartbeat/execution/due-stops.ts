@@ -5,7 +5,7 @@ import { RunnerIdentity } from '../runs/runner-identity.js';
 import { RunningRuns, type StopReason } from './running-runs.js';
 
 /** Each run is looked at this often at least, in milliseconds, whatever its limits: the database's clock may be set. */
-const LONGEST_MS = 60_000;
+const LONGEST_MS = 15_000;
 /** A look at all runs is followed by as many times what it took without another one… */
 const REST = 50;
 /** …but not by more than this, in milliseconds: it may have waited for the database. */

@@ -68,7 +68,7 @@ export const FUNCTIONS = ({ begun, stepMs, runs, issues, nextTransaction }: Fram
        case n % 10 when 2 then n / 10 % ${WORKSPACES / 2} when 3 then ${WORKSPACES / 2} + n / 10 % ${WORKSPACES / 2} end as workspace,
        -- Most take minutes at most; a few take most of a day.
        case when n % 1000 = 5 then interval '20 hours' else make_interval(secs => 2 + n * 7919 % 300) end as took,
-       case when n % 10 = 7 then case when status = 'failed' and n > ${runs} - 5000 then 'retained' else 'gone' end end as place_state
+       case when n % 10 in (7, 8) then case when status = 'failed' and n > ${runs} - 5000 then 'retained' else 'gone' end end as place_state
      from (
        select n, case when n % 10 < 8 then 0 else (1 + n / 10 % ${COMPANIES - 1})::integer end as company,
          '${begun}'::timestamptz + make_interval(secs => n * ${stepMs / 1000}) as created_at,

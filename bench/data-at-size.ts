@@ -24,6 +24,7 @@ export interface DataNames {
   readonly environmentId: string;
   readonly cappedEnvironmentId: string;
   readonly workspaceId: string;
+  readonly placeId: string;
   /** One of its last runs, which has ended, and the lease of that. */
   readonly runId: string;
   readonly leaseId: string;
@@ -68,8 +69,9 @@ export async function loadData(databaseUrl: string, size: DataSize, options: Loa
       }
     };
     await Promise.all([first, ...others].map(work));
-    await inTransaction(first, LIVE(frame));
+    // What goes on is so little beside what was that statistics hardly know of it: at a small size, too.
     await first.query('vacuum (analyze)');
+    await inTransaction(first, LIVE(frame));
     return await namesOf(first, frame);
   } finally {
     await Promise.all([first, ...others].map((client) => client.end()));
@@ -121,7 +123,8 @@ async function namesOf(client: Client, { runs, begun }: Frame): Promise<DataName
   const { rows } = await client.query<Omit<DataNames, 'middle'>>(
     `select company_id as "companyId", pg_temp.agent(50) as "agentId", pg_temp.issue(300) as "issueId",
        environment_id as "environmentId", pg_temp.environment(1) as "cappedEnvironmentId",
-       pg_temp.workspace(0) as "workspaceId", run_id as "runId", lease_id as "leaseId"
+       pg_temp.workspace(0) as "workspaceId", run_id as "runId", lease_id as "leaseId",
+       (select place_id from pg_temp.history($1::integer + 3, $1::integer + 4)) as "placeId"
      from pg_temp.history($1::integer, $1::integer + 1)`,
     [runs - 6],
   );

@@ -1,5 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
-import { createdAtColumn, idColumn, objectColumn } from '../database/columns.js';
+import { idColumn, objectColumn, timeColumn } from '../database/columns.js';
 
 const ActivitySchema = defineEntity({
   name: 'Activity',
@@ -17,7 +17,8 @@ const ActivitySchema = defineEntity({
     agentId: p.uuid().nullable(),
     runId: p.uuid().nullable(),
     details: objectColumn(),
-    createdAt: createdAtColumn(),
+    /** When it was written, by the database's clock: the record is listed in this order. */
+    createdAt: timeColumn().defaultRaw('clock_timestamp()'),
   },
 });
 

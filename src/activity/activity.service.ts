@@ -6,7 +6,7 @@ import { canSeeCompany } from '../auth/access.js';
 import { ForbiddenError } from '../auth/auth-errors.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { newId } from '../database/id.js';
-import { MAX_PAGE, Page, sequenceFromCursor, type PageRequest } from '../database/page.js';
+import { keyOfTime, MAX_PAGE, Page, timeFromCursor, type PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
@@ -16,6 +16,18 @@ import { Issue } from '../issues/issue.entity.js';
 import type { ActivityQueryDto, AddActivityDto } from './activity.dto.js';
 import { Activity } from './activity.entity.js';
 import { CustomActivityAdded, type CustomEntry } from './activity.events.js';
+
+/** What every run writes is found by looking at what is newest; other actions, and other things, have an index. */
+const UNLIKE_EVERY_RUN = {
+  action: `action not in ('heartbeat.started', 'heartbeat.succeeded', 'environment.lease_acquired', 'environment.lease_released')`,
+  entityType: `entity_type not in ('heartbeat_run', 'environment_lease')`,
+};
+const OF_EVERY_RUN: ReadonlySet<string> = new Set(
+  Object.values(UNLIKE_EVERY_RUN).flatMap((condition) => [...condition.matchAll(/'(.+?)'/g)].map(([, name]) => name)),
+);
+
+/** By what a list is ordered: the entries of one run, or about one thing, as they were written. */
+type Order = 'time' | 'sequence';
 
 /** Reads the record, and takes the entries that clients add. */
 @Injectable()
@@ -35,7 +47,11 @@ export class ActivityService {
     const createdAt = { ...(since ? { $gte: new Date(since) } : {}), ...(until ? { $lt: new Date(until) } : {}) };
     const time = since || until ? { createdAt } : {};
     const about = entityId ? await this.about(entityId) : {};
-    return this.page({ $and: [{ companyId, ...given, ...time }, about] }, query);
+    const rare = (['action', 'entityType'] as const).flatMap((name) =>
+      query[name] === undefined || OF_EVERY_RUN.has(query[name]) ? [] : [{ [raw(UNLIKE_EVERY_RUN[name])]: [] }],
+    );
+    const order = runId || entityId ? 'sequence' : 'time';
+    return this.page({ $and: [{ companyId, ...given, ...time }, about, ...rare] }, query, order);
   }
 
   /**
@@ -48,7 +64,7 @@ export class ActivityService {
     const issue = await this.em.findOne(Issue, { ...named, deletedAt: null });
     if (!issue || !canSeeCompany(issue.companyId)) throw new NotFoundError('Issue');
     const about = await this.about(issue.id);
-    return this.page({ $and: [{ companyId: issue.companyId, entityType: 'issue' }, about] }, request);
+    return this.page({ $and: [{ companyId: issue.companyId, entityType: 'issue' }, about] }, request, 'sequence');
   }
 
   /** Entries about one thing. What runs and their leases did is indexed by the run alone. */
@@ -80,14 +96,26 @@ export class ActivityService {
     });
   }
 
-  private async page(where: FilterQuery<Activity>, { limit = MAX_PAGE, cursor }: PageRequest): Promise<Page<Activity>> {
-    const before = sequenceFromCursor(cursor);
+  private async page(
+    where: FilterQuery<Activity>,
+    { limit = MAX_PAGE, cursor }: PageRequest,
+    order: Order,
+  ): Promise<Page<Activity>> {
+    const after = timeFromCursor(cursor);
+    const beyond = after && {
+      time: { [raw('(created_at, seq) < (?::timestamptz, ?::bigint)', [after.time, after.sequence])]: [] },
+      sequence: { seq: { $lt: Number(after.sequence) } },
+    };
     const rows = await this.em.find(
       Activity,
-      { $and: [where, before === null ? {} : { seq: { $lt: Number(before) } }] },
-      { orderBy: { seq: 'desc' }, limit: limit + 1, populate: ['seq'] },
+      { $and: [where, beyond?.[order] ?? {}] },
+      {
+        orderBy: order === 'time' ? { createdAt: 'desc', seq: 'desc' } : { seq: 'desc' },
+        limit: limit + 1,
+        populate: ['seq'],
+      },
     );
-    return Page.of(rows, limit, ({ seq }) => String(seq));
+    return Page.of(rows, limit, ({ createdAt, seq }) => keyOfTime(createdAt, seq));
   }
 
   /** An entry names an agent and a run of its own company, and an agent's entry itself and its own runs. */

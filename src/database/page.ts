@@ -43,12 +43,22 @@ export function idFromCursor(cursor: string | undefined): string | null {
   return key;
 }
 
-/** The key that a cursor stands for, in a list ordered by a sequence number. */
-export function sequenceFromCursor(cursor: string | undefined): string | null {
-  const key = keyFromCursor(cursor);
-  if (key !== null && !/^\d{1,18}$/.test(key)) throw notACursor();
-  return key;
+/** Where an entry stands in a list ordered by time, and by a sequence number at one time. */
+export interface TimeAndSequence {
+  readonly time: string;
+  readonly sequence: string;
 }
+
+/** The entry that a cursor stands for, as `keyOfTime` wrote it. */
+export function timeFromCursor(cursor: string | undefined): TimeAndSequence | null {
+  const key = keyFromCursor(cursor);
+  if (key === null) return null;
+  const [, time, sequence] = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)~(\d{1,18})$/.exec(key) ?? [];
+  if (time === undefined || sequence === undefined) throw notACursor();
+  return { time, sequence };
+}
+
+export const keyOfTime = (time: Date, sequence: number) => `${time.toISOString()}~${sequence}`;
 
 const keyFromCursor = (cursor: string | undefined) =>
   cursor === undefined ? null : Buffer.from(cursor, 'base64url').toString('utf8');

@@ -13,7 +13,6 @@ import { EndLeases } from './end-leases.js';
 import { EnvironmentLease, type ShownLeaseStatus } from './environment-lease.entity.js';
 import { FencingTokenRequiredError, LeaseLostError } from './lease-errors.js';
 import { LeaseMetadataChanged } from './leases.events.js';
-import { EnvironmentPlace } from './places/environment-place.entity.js';
 import { RenewLeases } from './renew-leases.js';
 
 /** Which leases a list shows. */
@@ -43,18 +42,18 @@ export class LeasesService {
   /** A company's leases, newest first. */
   async ofCompany(companyId: string, filter: LeaseFilter): Promise<Page<EnvironmentLease>> {
     await this.companies.require(companyId);
-    return this.list({ companyId }, filter);
+    return this.list(companyId, {}, filter);
   }
 
   /** An environment's leases, newest first. */
   async ofEnvironment(environmentId: string, filter: LeaseFilter): Promise<Page<EnvironmentLease>> {
     const { companyId } = await this.environments.require(environmentId);
-    return this.list({ companyId, environmentId }, filter);
+    return this.list(companyId, { environmentId }, filter);
   }
 
   /** A run's leases, newest first; the caller has checked that it may see the run. */
   async ofRun(companyId: string, heartbeatRunId: string): Promise<EnvironmentLease[]> {
-    return (await this.list({ companyId, heartbeatRunId }, {})).items;
+    return (await this.list(companyId, { heartbeatRunId }, {})).items;
   }
 
   /** @throws NotFoundError */
@@ -140,34 +139,60 @@ export class LeasesService {
   }
 
   private async list(
+    companyId: string,
     scope: FilterQuery<EnvironmentLease>,
     { status, environmentId, runId, asOf, limit = MAX_PAGE, cursor }: LeaseFilter,
   ): Promise<Page<EnvironmentLease>> {
     const before = idFromCursor(cursor);
     const where: FilterQuery<EnvironmentLease>[] = [
+      { companyId },
       scope,
-      status ? this.shownAs(status) : {},
+      status ? { [raw(SHOWN_AS[status])]: [] } : {},
       environmentId ? { environmentId } : {},
       runId ? { heartbeatRunId: runId } : {},
-      asOf ? heldAt(new Date(asOf)) : {},
+      asOf ? heldAt(companyId, new Date(asOf)) : {},
       before ? { id: { $lt: before } } : {},
     ];
     const rows = await this.em.find(EnvironmentLease, { $and: where }, { orderBy: { id: 'desc' }, limit: limit + 1 });
     return Page.of(rows, limit, ({ id }) => id);
   }
-
-  /** What is shown as retained is not shown as what it ended as. */
-  private shownAs(status: ShownLeaseStatus): FilterQuery<EnvironmentLease> {
-    const retained = this.em.createQueryBuilder(EnvironmentPlace).select('leaseId').where({ state: 'retained' });
-    if (status === 'retained') return { id: { $in: retained } };
-    return { status, id: { $nin: retained } };
-  }
 }
 
-/** A lease is held from its acquisition on, and at the time of its release no more. Ended ones are found by an index. */
-const heldAt = (time: Date): FilterQuery<EnvironmentLease> => ({
-  $or: [
-    { status: 'active', acquiredAt: { $lte: time } },
-    { status: { $ne: 'active' }, [raw('tstzrange(acquired_at, released_at) @> ?::timestamptz', [time])]: [] },
-  ],
-});
+const RETAINED = `select lease_id from environment_places where state = 'retained'`;
+
+/**
+ * What is shown as retained is not shown as what it ended as. Written into the statement, so that it is planned for this
+ * status: how many leases have it is very different.
+ */
+const SHOWN_AS: Record<ShownLeaseStatus, string> = {
+  active: `status = 'active'`,
+  released: `status = 'released' and id not in (${RETAINED})`,
+  expired: `status = 'expired' and id not in (${RETAINED})`,
+  failed: `status = 'failed' and id not in (${RETAINED})`,
+  retained: `id = any(array(${RETAINED}))`,
+};
+
+/** How long before and after a time the ids are from of which `lease_outlasts_id` says nothing, in milliseconds. */
+const IDS_BEFORE_MS = 60_000;
+const IDS_AFTER_MS = 10_000;
+
+/** A lease is held from its acquisition on, and at the time of its release no more. */
+const HELD_AT = `id in (
+  select id from environment_leases where company_id = ? and status = 'active' and acquired_at <= ?::timestamptz
+  union all
+  select id from environment_leases where company_id = ? and id >= ?::uuid and id < ?::uuid
+    and status <> 'active' and acquired_at <= ?::timestamptz and released_at > ?::timestamptz
+  union all
+  select id from environment_leases where company_id = ? and tstzrange(acquired_at, released_at) @> ?::timestamptz
+    and status <> 'active' and lease_outlasts_id(id, acquired_at, released_at))`;
+
+function heldAt(companyId: string, time: Date): FilterQuery<EnvironmentLease> {
+  const ids = [firstId(time.getTime() - IDS_BEFORE_MS), firstId(time.getTime() + IDS_AFTER_MS + 1)];
+  return { [raw(HELD_AT, [companyId, time, companyId, ...ids, time, time, companyId, time])]: [] };
+}
+
+/** The lowest id that can have been made at a time. */
+function firstId(ms: number): string {
+  const digits = Math.max(0, ms).toString(16).padStart(12, '0');
+  return `${digits.slice(0, 8)}-${digits.slice(8)}-0000-0000-000000000000`;
+}

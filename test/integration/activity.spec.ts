@@ -103,24 +103,6 @@ describe('the record of activity', () => {
       expect((await list('', company, token)).status).toBe(404);
       expect((await add({ action: 'custom.x' }, token)).status).toBe(404);
     });
-
-    it.each([
-      ['nothing', 'true', 'activity_log_pkey'],
-      ['an agent', `agent_id = '${randomUUID()}'`, 'activity_log_agent'],
-      ['a run', `run_id = '${randomUUID()}'`, 'activity_log_run'],
-      ['an entity', `activity_entity_key(action, entity_type, entity_id, run_id) = 'x'`, 'activity_log_entity'],
-    ])('has an index for %s that needs no sorting', async (_what, condition, index) => {
-      let plan: unknown;
-      await api.happen([], async (em) => {
-        await em.execute(
-          'set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = off',
-        );
-        const where = `company_id = '${company}' and ${condition}`;
-        plan = await em.execute(`explain select * from activity_log where ${where} order by seq desc limit 201`);
-      });
-      expect(JSON.stringify(plan)).toContain(`Index Scan Backward using ${index}`);
-      expect(JSON.stringify(plan)).not.toContain('Sort');
-    });
   });
 
   describe('list of an issue', () => {

@@ -51,12 +51,17 @@ export class WaitingReasons {
   private async store(rows: BlockedRow[]): Promise<void> {
     if (rows.length === 0) return;
     await this.em.execute(
-      `update heartbeat_runs r
+      `with held as materialized (
+         select h.id from heartbeat_runs h where h.id = any(?::uuid[]) and h.status in ('queued', 'scheduled_retry')
+         for no key update skip locked)
+       update heartbeat_runs r
        set waiting_reason = x.reason || jsonb_build_object('since', to_jsonb(clock_timestamp()))
-       from jsonb_to_recordset(?::jsonb) as x(id uuid, reason jsonb)
-       where r.id in (select h.id from heartbeat_runs h where h.id = x.id and h.status in ('queued', 'scheduled_retry')
-         for no key update skip locked)`,
-      [JSON.stringify(rows.map((row) => ({ id: row.id, reason: reasonOf(row) })))],
+       from held join jsonb_to_recordset(?::jsonb) as x(id uuid, reason jsonb) on x.id = held.id
+       where r.id = held.id`,
+      [
+        `{${rows.map(({ id }) => id).join(',')}}`,
+        JSON.stringify(rows.map((row) => ({ id: row.id, reason: reasonOf(row) }))),
+      ],
     );
   }
 }

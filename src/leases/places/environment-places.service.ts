@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { EntityManager } from '@mikro-orm/postgresql';
+import { EntityManager, raw } from '@mikro-orm/postgresql';
 import { assertCompanyAccess, assertOperator } from '../../auth/access.js';
 import { CompaniesService } from '../../companies/companies.service.js';
 import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../../database/page.js';
@@ -52,7 +52,7 @@ export class EnvironmentPlacesService {
     const before = idFromCursor(cursor);
     const where = {
       companyId,
-      ...(state && { state }),
+      ...(state && { [raw(`state = '${state}'`)]: [] }),
       ...(environmentId && { environmentId }),
       ...(host && { host }),
       ...(parked !== undefined && { parkedAt: parked ? { $ne: null } : null }),

@@ -22,6 +22,8 @@ export default tseslint.config(
     rules: {
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/parameter-properties': ['error', { prefer: 'class-property' }],
+      // Returned without it, work would go on in what `await using` has already taken down.
+      '@typescript-eslint/return-await': 'error',
     },
   },
   {

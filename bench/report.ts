@@ -59,6 +59,7 @@ function grid(columns: Table['columns'], rows: Table['rows']): string {
 /** Three digits that mean something, whatever the size. */
 function text(cell: string | number | null): string {
   if (typeof cell !== 'number') return cell ?? '';
+  if (Number.isNaN(cell)) return '';
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(cell) || 1)));
   return String(Number(cell.toFixed(Math.min(digits, 4))));
 }

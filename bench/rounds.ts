@@ -37,8 +37,8 @@ export function ratio(rounds: readonly Round[], floor: readonly Round[]): number
   return median(rounds.map((round, index) => rate([round]) / rate([floor[index]])));
 }
 
-/** Of the latencies of all rounds together, in milliseconds. */
-export function percentile(rounds: readonly Round[], percent: number): number {
+/** Of the latencies of all rounds together, in milliseconds; not a number where none was taken. */
+export function percentile(rounds: readonly Pick<Round, 'latencies'>[], percent: number): number {
   const sorted = rounds.flatMap(({ latencies }) => latencies).sort((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil((sorted.length * percent) / 100) - 1)] ?? Number.NaN;
 }

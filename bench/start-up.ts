@@ -15,7 +15,7 @@ const REST_MS = 10_000;
 export const startUp: Benchmark = {
   name: 'start-up',
   about:
-    'From the start of the process (`node dist/main.js`) to its first answered request, with its own PostgreSQL: on an ' +
+    'From the start of the process (what `npm start` runs) to its first answered request, with its own PostgreSQL: on an ' +
     'empty directory, and on the same one after a clean stop. Then the memory of a server at rest, and of its guard ' +
     'process; PSS counts a page that n processes share as 1/n of it. PostgreSQL is left out.',
   run,

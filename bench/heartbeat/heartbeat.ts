@@ -1,0 +1,126 @@
+import type { Benchmark, Findings, Setting, Table } from '../benchmark.ts';
+import { Cluster } from '../cluster.ts';
+import { Meter } from '../meter.ts';
+import { costOfOne, interleave, percentile, rate, ratio, roundsTable, type Round } from '../rounds.ts';
+import { Servers } from './servers.ts';
+import { spawnRound } from './spawn-floor.ts';
+import { startLatency } from './start-latency.ts';
+import { Workload } from './workload.ts';
+
+const AGENTS = 4;
+/** As many runs at once as the agents may have, with the default cap of five each. */
+const CLIENTS = 20;
+const AGENT = { adapterConfig: { command: '/bin/true' } };
+const RUNNERS = [2, 4, 8];
+
+export const heartbeat: Benchmark = {
+  name: 'heartbeat',
+  about:
+    `From a wake over HTTP to the recorded end of its run, which executes \`/bin/true\`: ${AGENTS} agents with default ` +
+    `settings, ${CLIENTS} clients in a closed loop, a server process with default settings. Latency ends at the run’s ` +
+    '`finished_at`. Floor: spawning `/bin/true` from a small Node program, 8 at once, with nothing recorded. The ' +
+    'benchmark reads the runs’ ends from the database, every 20 ms, which is not counted. Then the same with one API ' +
+    'process and several processes that execute runs. Then wakes at a steady 20 in a second of agents that execute ' +
+    '`date +%s%N`: from before the request was sent to the time that the process itself read.',
+  run,
+};
+
+async function run(setting: Setting): Promise<Findings> {
+  await using cluster = await Cluster.start();
+  const alone = await closedLoop(cluster, 0, setting);
+  setting.say('steady pace');
+  const started = await startLatency(cluster, setting);
+  const several = [];
+  for (const runners of RUNNERS) several.push({ runners, ...(await closedLoop(cluster, runners, setting)) });
+  const cost = costOfOne(alone.berth)!;
+  return {
+    tables: [
+      roundsTable('Wake to finished', [
+        { name: 'floor: spawn', rounds: alone.spawn },
+        { name: 'Berth', rounds: alone.berth, floor: alone.spawn },
+        { name: 'Berth, one client', rounds: alone.single },
+      ]),
+      scaling([{ runners: 0, ...alone }, ...several]),
+      {
+        title: 'Wake to process start at 20 runs in a second, in ms',
+        columns: ['runs', 'p50', 'p99', 'slowest'],
+        rows: [[started.length, ...[50, 99, 100].map((percent) => percentile([{ latencies: started }], percent))]],
+      },
+    ],
+    checks: [
+      {
+        kind: 'gate',
+        what: 'runs, of what is spawned bare',
+        measured: ratio(alone.berth, alone.spawn),
+        atLeast: 150 / 400,
+      },
+      { kind: 'gate', what: 'commits of a run', measured: cost.commits, atMost: 4 },
+      { kind: 'gate', what: 'statements of a run', measured: cost.statements, atMost: 12 },
+      { kind: 'gate', what: 'WAL bytes of a run', measured: cost.walBytes, atMost: 6144 },
+      {
+        kind: 'goal',
+        what: 'wake to process start, p50 ms',
+        measured: percentile([{ latencies: started }], 50),
+        atMost: 10,
+      },
+      {
+        kind: 'goal',
+        what: 'wake to process start, p99 ms',
+        measured: percentile([{ latencies: started }], 99),
+        atMost: 40,
+      },
+    ],
+  };
+}
+
+interface Taken {
+  readonly spawn: Round[];
+  readonly berth: Round[];
+  /** One client alone: nothing shares a transaction. */
+  readonly single: Round[];
+}
+
+/** @param runners processes that execute runs, beside one that does not; 0 for one process that does everything. */
+async function closedLoop(cluster: Cluster, runners: number, { quick, say }: Setting): Promise<Taken> {
+  say(runners === 0 ? 'one process' : `${runners} runners`);
+  await using servers = await Servers.start(cluster, runners);
+  using workload = await Workload.prepare(servers.url, cluster.watcher, AGENTS, AGENT);
+  const meter = new Meter(cluster.watcher, servers.pids);
+  const runs = quick ? 60 : 500;
+  const contenders = {
+    spawn: () => spawnRound(runs),
+    berth: () => workload.closedLoop(runs, CLIENTS, meter),
+  };
+  // Of several processes only the rate is asked for: fewer rounds tell it.
+  const rounds = quick ? 2 : runners === 0 ? 7 : 3;
+  if (runners > 0) return { ...(await interleave(rounds, contenders)), single: [] };
+  return await interleave(rounds, { ...contenders, single: () => workload.closedLoop(runs / 5, 1, meter) });
+}
+
+function scaling(fleets: readonly (Taken & { runners: number })[]): Table {
+  const [alone] = fleets;
+  return {
+    title: 'Several processes that execute runs: runs in a second; CPU milliseconds of a run',
+    columns: [
+      'runners',
+      'per second',
+      'of one',
+      'of its floor',
+      'p50 ms',
+      'p99 ms',
+      'servers',
+      'PostgreSQL',
+      'children',
+      'cores used',
+    ],
+    rows: fleets.map(({ runners, berth, spawn }) => {
+      const { serverCpuMs, postgresCpuMs, childrenCpuMs } = costOfOne(berth)!;
+      const busy = ((serverCpuMs + postgresCpuMs + childrenCpuMs) * rate(berth)) / 1000;
+      return [
+        ...[runners === 0 ? 'in the API process' : runners, rate(berth), rate(berth) / rate(alone.berth)],
+        ...[ratio(berth, spawn), percentile(berth, 50), percentile(berth, 99)],
+        ...[serverCpuMs, postgresCpuMs, childrenCpuMs, busy],
+      ];
+    }),
+  };
+}

@@ -1,0 +1,112 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Client } from 'pg';
+import { HttpClient } from '../http.ts';
+import type { Meter } from '../meter.ts';
+import type { Round } from '../rounds.ts';
+
+/** How often the database is asked which runs have ended, in milliseconds. */
+const POLL_MS = 20;
+
+interface Ended {
+  readonly id: string;
+  readonly status: string;
+  readonly finished_at: Date;
+}
+
+/** Wakes agents over HTTP, and learns from the database how their runs ended: the server is not asked. */
+export class Workload implements Disposable {
+  private readonly http: HttpClient;
+  private readonly watcher: Client;
+  private readonly agents: readonly string[];
+  private readonly waiting = new Map<string, (run: Ended) => void>();
+  private polling: Promise<void> | null = null;
+
+  private constructor(http: HttpClient, watcher: Client, agents: readonly string[]) {
+    this.http = http;
+    this.watcher = watcher;
+    this.agents = agents;
+  }
+
+  /** Makes a company and its agents. @param fields of each agent, besides its name. */
+  static async prepare(url: string, watcher: Client, agents: number, fields: object): Promise<Workload> {
+    const http = new HttpClient(url);
+    const company = await http.post<{ id: string }>('/companies', { name: 'Harbour' });
+    const ids: string[] = [];
+    for (let agent = 1; agent <= agents; agent++) {
+      const made = http.post<{ id: string }>(`/companies/${company.id}/agents`, { name: `Agent ${agent}`, ...fields });
+      ids.push((await made).id);
+    }
+    return new Workload(http, watcher, ids);
+  }
+
+  /** Closed loop: each client wakes its agent when its last run has ended. */
+  async closedLoop(runs: number, clients: number, meter: Meter): Promise<Round> {
+    const latencies: number[] = [];
+    let left = runs;
+    let seconds = 0;
+    const client = async (_: unknown, number: number) => {
+      while (left-- > 0) {
+        const { wokenAt, ended } = await this.wake(number);
+        latencies.push((await ended).finished_at.getTime() - wokenAt);
+      }
+    };
+    const cost = await meter.during(async () => {
+      const begunAt = performance.now();
+      await Promise.all(Array.from({ length: clients }, client));
+      seconds = (performance.now() - begunAt) / 1000;
+    });
+    return { operations: runs, seconds, latencies, cost };
+  }
+
+  /** Open loop: one wake after the other at a steady pace, whatever becomes of the runs. @returns when each was sent. */
+  async openLoop(runs: number, perSecond: number): Promise<Map<string, number>> {
+    const begunAt = performance.now();
+    const woken: ReturnType<Workload['wake']>[] = [];
+    for (let run = 0; run < runs; run++) {
+      await delay(Math.max(0, begunAt + (run * 1000) / perSecond - performance.now()));
+      woken.push(this.wake(run));
+    }
+    const sent = new Map<string, number>();
+    for (const { wokenAt, ended } of await Promise.all(woken)) sent.set((await ended).id, wokenAt);
+    return sent;
+  }
+
+  /** Wakes everybody at once. @returns when all runs are over. */
+  async together(runs: number): Promise<void> {
+    const woken = await Promise.all(Array.from({ length: runs }, (_, run) => this.wake(run)));
+    await Promise.all(woken.map(({ ended }) => ended));
+  }
+
+  [Symbol.dispose](): void {
+    this.http[Symbol.dispose]();
+  }
+
+  /** @param task which is never queued twice at once, so that no wake joins another one's run. */
+  private async wake(task: number): Promise<{ wokenAt: number; ended: Promise<Ended> }> {
+    const agent = this.agents[task % this.agents.length];
+    const wokenAt = Date.now();
+    const run = await this.http.post<{ id: string }>(`/agents/${agent}/wakeup`, {
+      payload: { taskKey: `task ${task}` },
+    });
+    const ended = new Promise<Ended>((resolve) => this.waiting.set(run.id, resolve));
+    this.polling ??= this.poll();
+    return { wokenAt, ended };
+  }
+
+  private async poll(): Promise<void> {
+    while (this.waiting.size > 0) {
+      await delay(POLL_MS);
+      const { rows } = await this.watcher.query<Ended>({
+        name: 'ended',
+        text: 'select id, status, finished_at from heartbeat_runs where id = any($1) and finished_at is not null',
+        values: [[...this.waiting.keys()]],
+      });
+      for (const run of rows) {
+        if (run.status !== 'succeeded') throw new Error(`The run ${run.id} has ${run.status}`);
+        this.waiting.get(run.id)!(run);
+        this.waiting.delete(run.id);
+      }
+    }
+    this.polling = null;
+  }
+}

@@ -37,7 +37,7 @@ export class ServerProcess {
   ): ServerProcess {
     const home = environment.BERTH_HOME ?? mkdtempSync(path.join(tmpdir(), 'berth-home-'));
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('BERTH_'));
-    const child = spawn(process.execPath, ['--enable-source-maps', path.join(PROJECT, 'dist/main.js')], {
+    const child = spawn(process.execPath, [path.join(PROJECT, 'dist/main.js')], {
       env: {
         ...Object.fromEntries(inherited),
         BERTH_PORT: '0',

@@ -19,7 +19,7 @@ export const children: Benchmark = {
 };
 
 async function run({ quick, say }: Setting): Promise<Findings> {
-  const runs = quick ? 50 : RUNS;
+  const runs = quick ? 48 : RUNS;
   const sleepSec = quick ? 10 : 60;
   await using cluster = await Cluster.start();
   await using servers = await Servers.start(cluster, 0, { BERTH_RUNNER_SLOTS: String(runs) });

@@ -99,9 +99,9 @@ function end({ leaseId, groupId, startTime }: Hold, why: string): void {
   }
 }
 
-function endOverdue(): void {
+function endOverdue(now: number): void {
   for (const [id, hold] of holds) {
-    if (hold.deadline > bootClock()) continue;
+    if (hold.deadline > now) continue;
     end(hold, 'its lease has run out');
     drop(id);
   }
@@ -117,10 +117,12 @@ function record(change: () => void): void {
 }
 
 function watch(): void {
-  endOverdue();
+  // Read once: it costs as much as everything else that is done for a message.
+  const now = bootClock();
+  endOverdue(now);
   clearTimeout(deadlineTimer);
   const next = Math.min(...[...holds.values()].map(({ deadline }) => deadline));
-  if (next < Infinity) deadlineTimer = setTimeout(watch, Math.min(next - bootClock(), LONGEST_SLEEP_MS));
+  if (next < Infinity) deadlineTimer = setTimeout(watch, Math.min(next - now, LONGEST_SLEEP_MS));
 }
 
 function report(what: GuardReport): void {

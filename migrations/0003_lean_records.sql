@@ -143,7 +143,8 @@ create unique index agent_wakeup_requests_one_deferred on agent_wakeup_requests 
   where deferred_issue_id is not null;
 
 -- Leases.
-drop index environment_leases_environment, environment_leases_run;
+-- What each runner holds is counted among the active ones, for all runners at once.
+drop index environment_leases_environment, environment_leases_run, environment_leases_of_runner;
 create index environment_leases_environment on environment_leases (environment_id, id);
 create index environment_leases_run on environment_leases (heartbeat_run_id) where heartbeat_run_id is not null;
 
@@ -177,7 +178,8 @@ create index heartbeat_runs_wishes on heartbeat_runs (runner_id) where status = 
 -- Lists. What every run does is most of the record, and how most runs end is most of the runs: a list of these finds them
 -- by looking at what is newest. What is rare has an index that nothing else pays for.
 create index activity_log_action on activity_log (company_id, action, created_at, seq)
-  where action not in ('heartbeat.started', 'heartbeat.succeeded', 'environment.lease_acquired', 'environment.lease_released');
+  where action not in ('heartbeat.invoked', 'heartbeat.queued', 'heartbeat.started', 'heartbeat.succeeded',
+    'environment.lease_acquired', 'environment.lease_released');
 create index activity_log_kind on activity_log (company_id, entity_type, created_at, seq)
   where entity_type not in ('heartbeat_run', 'environment_lease');
 create index heartbeat_runs_unsuccessful on heartbeat_runs (company_id, status, id)

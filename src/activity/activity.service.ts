@@ -19,7 +19,8 @@ import { CustomActivityAdded, type CustomEntry } from './activity.events.js';
 
 /** What every run writes is found by looking at what is newest; other actions, and other things, have an index. */
 const UNLIKE_EVERY_RUN = {
-  action: `action not in ('heartbeat.started', 'heartbeat.succeeded', 'environment.lease_acquired', 'environment.lease_released')`,
+  action: `action not in ('heartbeat.invoked', 'heartbeat.queued', 'heartbeat.started', 'heartbeat.succeeded',
+    'environment.lease_acquired', 'environment.lease_released')`,
   entityType: `entity_type not in ('heartbeat_run', 'environment_lease')`,
 };
 const OF_EVERY_RUN: ReadonlySet<string> = new Set(

@@ -1,0 +1,116 @@
+import { loadData, type DataNames } from '../../bench/data-at-size.ts';
+import type { CheckResult } from '../../src/activity/verify/check.js';
+import { verifyRecord } from '../../src/activity/verify/verify-record.js';
+import { StreamReader } from '../../src/activity/stream-reader.js';
+import { Promotions } from '../../src/heartbeat/ending/promotions.js';
+import { ReapLeases } from '../../src/heartbeat/ending/reap-leases.js';
+import { IdempotencySweep } from '../../src/http/idempotency-sweep.js';
+import { ApiClient } from '../support/api-client.js';
+import { CapturedStatements, type CapturedStatement } from '../support/captured-statements.js';
+import { GrowthPlans } from '../support/growth-plans.js';
+import { requestsOf, type ApiDocument } from '../support/every-list.js';
+import { Scenario } from '../support/scenario.js';
+import { startTestApp, type TestApp } from '../support/test-app.js';
+import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+
+const SIZE = { runs: 2500, live: 40, waiting: 60 };
+
+/** Indexes, and the step that is seen to need each of them. */
+const NEEDED = [
+  ['activity_log_action', 'action='],
+  ['activity_log_kind', 'entityType='],
+  ['activity_log_agent', 'activity?agentId='],
+  ['activity_log_run', 'activity?runId='],
+  ['activity_log_entity', 'activity?entityId='],
+  ['heartbeat_runs_agent', 'heartbeat-runs?agentId='],
+  ['heartbeat_runs_issue', '/issues/'],
+  ['environment_leases_unsuccessful', 'environment-leases?status=expired'],
+  ['environment_leases_run', 'runId='],
+] as const;
+
+describe('the cost of a statement', () => {
+  let database: TestDatabase;
+  let verified: CheckResult[];
+  let plans: GrowthPlans;
+  let statements: CapturedStatement[];
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    const names = await loadData(database.url, SIZE, { checked: true });
+    verified = await verifyRecord(database.url, 60);
+    const captured = new CapturedStatements();
+    const app = await startTestApp({ database });
+    try {
+      await readEverything(app, names, captured);
+      await runThrough(app, names, captured);
+    } finally {
+      captured.stop();
+      await app.close();
+    }
+    statements = captured.all;
+    plans = await GrowthPlans.on(database.url);
+  });
+  afterAll(async () => {
+    await plans.close();
+    await database.close();
+  });
+
+  const growing = async (among = statements) => {
+    const found = [];
+    for (const statement of among) {
+      const problems = await plans.problemsOf(statement);
+      if (problems.length > 0) found.push({ during: statement.step, problems, statement: statement.text });
+    }
+    return found;
+  };
+
+  it('is looked at in data that agree with their record in everything', () => {
+    expect(verified.filter(({ found }) => found > 0)).toEqual([]);
+  });
+
+  it('does not grow with the tables, whatever is read, run or looked for', async () => {
+    expect(await growing()).toEqual([]);
+  });
+
+  it.each(NEEDED)('grows without %s for %s', async (index, step) => {
+    const meant = statements.filter((statement) => statement.step.includes(step));
+    await plans.without(index, async () => expect(await growing(meant)).not.toEqual([]));
+  });
+});
+
+/** Every list, with each of its filters and each value that a filter can have. */
+async function readEverything({ url }: TestApp, names: DataNames, captured: CapturedStatements): Promise<void> {
+  const api = new ApiClient(url);
+  const { body: document } = await api.get<ApiDocument>('/openapi.json');
+  for (const path of requestsOf(document, names)) {
+    captured.step = path;
+    const { status, body } = await api.get(path);
+    if (status !== 200) throw new Error(`${path} was answered ${status}: ${JSON.stringify(body)}`);
+  }
+}
+
+/** Runs that end well and badly, one whose runner died, and what looks after all of them. */
+async function runThrough(app: TestApp, names: DataNames, captured: CapturedStatements): Promise<void> {
+  const user = new Scenario(app.url);
+  captured.step = 'runs';
+  await user.api.patch(`/agents/${names.agentId}`, { adapterConfig: { command: 'true' } });
+  const ended = await user.wake(names.agentId);
+  const { companyId } = names;
+  const failing = await user.wake(await user.agent(companyId, 'exit 1'), { payload: { issueId: names.issueId } });
+  await user.wake(names.agentId, { payload: { issueId: names.issueId } });
+  await user.ended(ended.id);
+  await user.ended(failing.id);
+  captured.step = 'reaping';
+  await app.database.query(
+    `update environment_leases set expires_at = acquired_at + interval '1 ms'
+     where id = (select id from environment_leases where status = 'active' and company_id = $1 limit 1)`,
+    [companyId],
+  );
+  await app.get(ReapLeases).reap();
+  captured.step = 'looking after';
+  await app.get(Promotions).sweep();
+  await app.get(IdempotencySweep).sweep();
+  const reader = app.get(StreamReader);
+  await reader.read(companyId, await reader.cursorAt('now'));
+  await reader.read(companyId, await reader.cursorAt('start'));
+}

@@ -39,7 +39,8 @@ export class Meter {
 
   async during(work: () => Promise<unknown>): Promise<Cost> {
     const { watcher, postmaster } = await this.postgresPids();
-    const cpu = () => cpuTimes([postmaster, ...this.servers], [watcher]);
+    // PostgreSQL is a child of whoever started it, and is not charged to it.
+    const cpu = () => cpuTimes([postmaster, ...this.servers], [postmaster, watcher]);
     const countsBefore = await this.counts();
     const from = await this.walPosition();
     const before = cpu();

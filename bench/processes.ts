@@ -21,12 +21,12 @@ export interface CpuTime {
 
 /**
  * The CPU time of each of these processes with its descendants.
- * @param except descendants that do not count.
+ * @param except descendants that do not count, with their own.
  */
 export function cpuTimes(pids: readonly number[], except: readonly number[] = []): CpuTime[] {
   const all = processTable();
   return pids.map((pid) => {
-    const family = familyOf(pid, all).filter((one) => !except.includes(one.pid));
+    const family = familyOf(pid, all, except);
     return { own: sum(family, (one) => one.ownMs), ended: sum(family, (one) => one.endedChildrenMs) };
   });
 }
@@ -46,10 +46,12 @@ function processTable(): ProcessRow[] {
   return names.flatMap((name) => rowOf(Number(name)) ?? []);
 }
 
-function familyOf(pid: number, all: readonly ProcessRow[]): ProcessRow[] {
+function familyOf(pid: number, all: readonly ProcessRow[], except: readonly number[] = []): ProcessRow[] {
   const family = all.filter((one) => one.pid === pid);
   // It grows while it is walked.
-  for (const member of family) family.push(...all.filter((one) => one.parent === member.pid && one.pid !== pid));
+  for (const { pid: parent } of family) {
+    family.push(...all.filter((one) => one.parent === parent && !except.includes(one.pid)));
+  }
   return family;
 }
 

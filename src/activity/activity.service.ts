@@ -47,12 +47,13 @@ export class ActivityService {
     const given = Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== undefined));
     const createdAt = { ...(since ? { $gte: new Date(since) } : {}), ...(until ? { $lt: new Date(until) } : {}) };
     const time = since || until ? { createdAt } : {};
-    const about = entityId ? await this.about(entityId) : {};
+    const about = entityId ? await this.about(entityId) : [{}];
     const rare = (['action', 'entityType'] as const).flatMap((name) =>
       query[name] === undefined || OF_EVERY_RUN.has(query[name]) ? [] : [{ [raw(UNLIKE_EVERY_RUN[name])]: [] }],
     );
     const order = runId || entityId ? 'sequence' : 'time';
-    return this.page({ $and: [{ companyId, ...given, ...time }, about, ...rare] }, query, order);
+    const where = { $and: [{ companyId, ...given, ...time }, ...rare] };
+    return this.page(where, about, query, order);
   }
 
   /**
@@ -65,20 +66,25 @@ export class ActivityService {
     const issue = await this.em.findOne(Issue, { ...named, deletedAt: null });
     if (!issue || !canSeeCompany(issue.companyId)) throw new NotFoundError('Issue');
     const about = await this.about(issue.id);
-    return this.page({ $and: [{ companyId: issue.companyId, entityType: 'issue' }, about] }, request, 'sequence');
+    return this.page({ companyId: issue.companyId, entityType: 'issue' }, about, request, 'sequence');
   }
 
-  /** Entries about one thing. What runs and their leases did is indexed by the run alone. */
-  private async about(entityId: string): Promise<FilterQuery<Activity>> {
+  /**
+   * Entries about one thing. What runs and their leases did is indexed by the run alone: an alternative, to be looked for
+   * by itself, because both together would be planned as a look through the company's entries.
+   */
+  private async about(entityId: string): Promise<FilterQuery<Activity>[]> {
     const byKey = { [raw(`activity_entity_key(action, entity_type, entity_id, run_id)`)]: entityId };
-    if (!validate(entityId)) return byKey;
+    if (!validate(entityId)) return [byKey];
     const [run] = await this.em.execute<{ id: string }[]>(
       `select id from heartbeat_runs where id = ?
        union all
        select heartbeat_run_id from environment_leases where id = ? and heartbeat_run_id is not null`,
       [entityId, entityId],
     );
-    return run ? { entityId, $or: [{ runId: run.id }, byKey] } : byKey;
+    return run
+      ? [{ entityId, runId: run.id }, { $and: [byKey, { $or: [{ runId: null }, { runId: { $ne: run.id } }] }] }]
+      : [byKey];
   }
 
   /**
@@ -99,6 +105,7 @@ export class ActivityService {
 
   private async page(
     where: FilterQuery<Activity>,
+    alternatives: FilterQuery<Activity>[],
     { limit = MAX_PAGE, cursor }: PageRequest,
     order: Order,
   ): Promise<Page<Activity>> {
@@ -107,15 +114,20 @@ export class ActivityService {
       time: { [raw('(created_at, seq) < (?::timestamptz, ?::bigint)', [after.time, after.sequence])]: [] },
       sequence: { seq: { $lt: Number(after.sequence) } },
     };
-    const rows = await this.em.find(
-      Activity,
-      { $and: [where, beyond?.[order] ?? {}] },
-      {
-        orderBy: order === 'time' ? { createdAt: 'desc', seq: 'desc' } : { seq: 'desc' },
-        limit: limit + 1,
-        populate: ['seq'],
-      },
-    );
+    const rows: Activity[] = [];
+    for (const one of alternatives) {
+      const found = await this.em.find(
+        Activity,
+        { $and: [where, one, beyond?.[order] ?? {}] },
+        {
+          orderBy: order === 'time' ? { createdAt: 'desc', seq: 'desc' } : { seq: 'desc' },
+          limit: limit + 1,
+          populate: ['seq'],
+        },
+      );
+      rows.push(...found);
+    }
+    if (alternatives.length > 1) rows.sort((a, b) => b.seq - a.seq);
     return Page.of(rows, limit, ({ createdAt, seq }) => keyOfTime(createdAt, seq));
   }
 

@@ -67,7 +67,7 @@ export const FUNCTIONS = ({ begun, stepMs, runs, issues, nextTransaction }: Fram
        case when company = 0 then (n / 10 * 8 + n % 10) % ${AGENTS} else ${AGENTS} + (company - 1) * ${AGENTS_ELSEWHERE} + n / 190 % ${AGENTS_ELSEWHERE} end as agent,
        case n % 10 when 2 then n / 10 % ${WORKSPACES / 2} when 3 then ${WORKSPACES / 2} + n / 10 % ${WORKSPACES / 2} end as workspace,
        -- Most take minutes at most; a few take most of a day.
-       case when n % 1000 = 5 then interval '20 hours' else make_interval(secs => 2 + n * 7919 % 300) end as took,
+       case when n % 1000 = 5 then least(interval '20 hours', make_interval(secs => (${runs} - n) * ${stepMs / 1000})) else make_interval(secs => 2 + n * 7919 % 300) end as took,
        case when n % 10 in (7, 8) then case when status = 'failed' and n > ${runs} - 5000 then 'retained' else 'gone' end end as place_state
      from (
        select n, case when n % 10 < 8 then 0 else (1 + n / 10 % ${COMPANIES - 1})::integer end as company,

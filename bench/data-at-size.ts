@@ -45,7 +45,8 @@ export interface LoadOptions {
 
 /** Runs that one transaction makes. */
 const CHUNK = 20_000;
-const HISTORY_DAYS = 90;
+/** How long after one run the next one was made, in milliseconds: a million runs take three months. */
+const STEP_MS = 7_776;
 
 /** Fills an empty database with a history as Berth would have left it, made by set-based statements. */
 export async function loadData(databaseUrl: string, size: DataSize, options: LoadOptions): Promise<DataNames> {
@@ -80,7 +81,7 @@ export async function loadData(databaseUrl: string, size: DataSize, options: Loa
 
 /** What every statement of one loading is written with. */
 export interface Frame extends DataSize {
-  /** When the history begins, and how long after one run the next one was made, in milliseconds. */
+  /** When the history begins. */
   readonly begun: string;
   readonly stepMs: number;
   /** Issues of the first company, and of each other one. */
@@ -92,13 +93,13 @@ export interface Frame extends DataSize {
 
 async function frameOf(client: Client, size: DataSize): Promise<Frame> {
   const { rows } = await client.query<{ begun: Date; next: string }>(
-    `select date_trunc('second', now()) - interval '${HISTORY_DAYS} days 1 hour' as begun,
+    `select date_trunc('second', now()) - interval '1 hour' - make_interval(secs => ${(STEP_MS / 1000) * size.runs}) as begun,
        pg_snapshot_xmin(pg_current_snapshot())::text as next`,
   );
   return {
     ...size,
     begun: rows[0].begun.toISOString(),
-    stepMs: (HISTORY_DAYS * 86_400_000) / size.runs,
+    stepMs: STEP_MS,
     issues: Math.max(400, Math.floor(size.runs / 50)),
     issuesElsewhere: Math.max(1, Math.floor(size.runs / 2000)),
     nextTransaction: Number(rows[0].next),
@@ -128,5 +129,5 @@ async function namesOf(client: Client, { runs, begun }: Frame): Promise<DataName
      from pg_temp.history($1::integer, $1::integer + 1)`,
     [runs - 6],
   );
-  return { ...rows[0], middle: new Date(Date.parse(begun) + (HISTORY_DAYS / 2) * 86_400_000).toISOString() };
+  return { ...rows[0], middle: new Date(Date.parse(begun) + (runs / 2) * STEP_MS).toISOString() };
 }

@@ -176,15 +176,18 @@ const SHOWN_AS: Record<ShownLeaseStatus, string> = {
 const IDS_BEFORE_MS = 60_000;
 const IDS_AFTER_MS = 10_000;
 
-/** A lease is held from its acquisition on, and at the time of its release no more. */
-const HELD_AT = `id in (
+/**
+ * A lease is held from its acquisition on, and at the time of its release no more. An array, so that these are looked for
+ * first, however many the planner takes them to be.
+ */
+const HELD_AT = `id = any(array(
   select id from environment_leases where company_id = ? and status = 'active' and acquired_at <= ?::timestamptz
   union all
   select id from environment_leases where company_id = ? and id >= ?::uuid and id < ?::uuid
     and status <> 'active' and acquired_at <= ?::timestamptz and released_at > ?::timestamptz
   union all
   select id from environment_leases where company_id = ? and tstzrange(acquired_at, released_at) @> ?::timestamptz
-    and status <> 'active' and lease_outlasts_id(id, acquired_at, released_at))`;
+    and status <> 'active' and lease_outlasts_id(id, acquired_at, released_at)))`;
 
 function heldAt(companyId: string, time: Date): FilterQuery<EnvironmentLease> {
   const ids = [firstId(time.getTime() - IDS_BEFORE_MS), firstId(time.getTime() + IDS_AFTER_MS + 1)];

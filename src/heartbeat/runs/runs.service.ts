@@ -22,9 +22,9 @@ export interface RunFilter extends PageRequest {
 const LARGE_FIELDS = ['contextSnapshot', 'resultJson', 'stdoutExcerpt', 'stderrExcerpt', 'tokenHash'] as const;
 
 /** Each status apart, for its index. */
-const LIVE_IN_COMPANY = `id in (${LIVE_RUN_STATUSES.map(
+const LIVE_IN_COMPANY = `id = any(array(${LIVE_RUN_STATUSES.map(
   (status) => `select id from heartbeat_runs where company_id = ? and status = '${status}'`,
-).join(' union all ')})`;
+).join(' union all ')}))`;
 
 /** Written into the statement, so that it is planned for this status: how many runs have it is very different. */
 const is = (status: RunStatus): FilterQuery<HeartbeatRun> => ({ [raw(`status = '${status}'`)]: [] });

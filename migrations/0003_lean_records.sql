@@ -112,8 +112,7 @@ create index heartbeat_runs_issue on heartbeat_runs (issue_id, id) where issue_i
 create index heartbeat_runs_waiting on heartbeat_runs (agent_id, due_at) where status in ('queued', 'scheduled_retry');
 create index heartbeat_runs_waiting_in_company on heartbeat_runs (company_id, due_at)
   where status in ('queued', 'scheduled_retry');
-create index heartbeat_runs_running on heartbeat_runs (agent_id) where status = 'running';
-create index heartbeat_runs_running_in_company on heartbeat_runs (company_id) where status = 'running';
+create index heartbeat_runs_running on heartbeat_runs (company_id, agent_id) where status = 'running';
 
 alter table agent_wakeup_requests add constraint agent_wakeup_requests_run_fk
   foreign key (company_id, run_id) references heartbeat_runs (company_id, id) deferrable initially deferred;
@@ -125,6 +124,10 @@ alter table environment_leases
 alter table issue_comments add constraint issue_comments_run_fk
   foreign key (company_id, created_by_run_id) references heartbeat_runs (company_id, id);
 alter table heartbeat_run_log_chunks add foreign key (run_id) references heartbeat_runs (id);
+
+create or replace function agent_is_running(agent uuid) returns boolean language sql stable as
+  $$ select exists (select 1 from agents a join heartbeat_runs r on r.company_id = a.company_id and r.agent_id = a.id
+     where a.id = agent and r.status = 'running') $$;
 
 -- Wakeups. That one is claimed and finished touches no index: what the two partial ones need is taken out into columns
 -- that stay as they are then.

@@ -77,8 +77,8 @@ export class AgentLifecycleService {
     return inTransaction(this.em, async () => {
       const agent = await this.agents.lock(agentId);
       const running = await this.em.execute<{ id: string }[]>(
-        `select id from heartbeat_runs where agent_id = ? and status = 'running' order by id limit ?`,
-        [agentId, NAMED_RUNS],
+        `select id from heartbeat_runs where company_id = ? and agent_id = ? and status = 'running' order by id limit ?`,
+        [agent.companyId, agentId, NAMED_RUNS],
       );
       if (running.length > 0) throw new AgentHasRunningRunsError(running.map(({ id }) => id));
       await this.terminateLocked(agent);
@@ -97,8 +97,10 @@ export class AgentLifecycleService {
 
   private async hasUncancelledRuns(agentId: string): Promise<boolean> {
     const rows = await this.em.execute<object[]>(
-      `select 1 from heartbeat_runs where agent_id = ? and (status in ('queued', 'scheduled_retry')
-         or status = 'running' and (cancel_at is null or cancel_at > clock_timestamp())) limit 1`,
+      `select 1 from agents a where a.id = ? and (
+         exists (select 1 from heartbeat_runs where agent_id = a.id and status in ('queued', 'scheduled_retry'))
+         or exists (select 1 from heartbeat_runs where company_id = a.company_id and agent_id = a.id
+           and status = 'running' and (cancel_at is null or cancel_at > clock_timestamp())))`,
       [agentId],
     );
     return rows.length > 0;

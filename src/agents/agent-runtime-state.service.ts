@@ -24,7 +24,8 @@ export class AgentRuntimeStateService {
   async read(agentId: string): Promise<AgentRuntimeStateResponse> {
     const agent = await this.agents.require(agentId);
     const [facts] = await this.em.execute<[RunFacts]>(
-      `select (select count(*) from heartbeat_runs where agent_id = agent.id and status = 'running') as running,
+      `select (select count(*) from heartbeat_runs
+                where company_id = agent.company_id and agent_id = agent.id and status = 'running') as running,
               (select count(*) from heartbeat_runs
                 where agent_id = agent.id and status in ('queued', 'scheduled_retry')) as waiting,
               last.id as last_run_id, last.status as last_run_status, last.error as last_error

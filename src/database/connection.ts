@@ -5,6 +5,11 @@ import { BindingDriver } from './prepared-statements.js';
 
 /** How long to wait for a connection, new or from the pool, before the database counts as out of reach. */
 const CONNECT_MS = 10_000;
+/**
+ * A prepared statement keeps its plan while its tables grow: one that was made when they were small must not read them
+ * whole. Every statement that reads a growing table has an index.
+ */
+const SETTINGS = '-c enable_seqscan=off';
 /** A transaction that a bug leaves open holds locks, and holds up every stream's reader. */
 const IDLE_IN_TRANSACTION_MS = 60_000;
 
@@ -23,6 +28,7 @@ export function connectionOptions(databaseUrl: string, application: string, pool
       connectionString: databaseUrl,
       Client: PooledClient,
       application_name: application,
+      options: SETTINGS,
       connectionTimeoutMillis: CONNECT_MS,
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
       keepAlive: true,

@@ -4,6 +4,8 @@ import { Client } from 'pg';
 
 /** Shortest time between two NOTIFY statements of this process: what comes in between is sent as one. */
 const COALESCE_MS = 25;
+/** A notification is a commit without content: nobody waits until it is on disk. */
+const NOT_WAITED_FOR = '-c synchronous_commit=off';
 const FIRST_RECONNECT_MS = 100;
 const LAST_RECONNECT_MS = 5_000;
 
@@ -99,7 +101,12 @@ export class DatabaseNotifications implements OnApplicationShutdown {
     const pool = await this.em.getDriver().getConnection().getNativeClient();
     // The pool hides its password from copies.
     const { password } = pool.options;
-    const client = new Client({ ...pool.options, password, application_name: 'berth notifications' });
+    const client = new Client({
+      ...pool.options,
+      password,
+      application_name: 'berth notifications',
+      options: NOT_WAITED_FOR,
+    });
     client.on('error', () => this.lose(client));
     client.on('end', () => this.lose(client));
     client.on('notification', ({ channel, processId }) => this.hear(channel, processId === processIdOf(client)));

@@ -12,15 +12,15 @@ const EARLIER_REQUESTS = `(select count(*) from lease_requests ahead
  */
 const OPEN = `not exists (select 1 from heartbeat_runs o
     where o.issue_id = q.issue_id and o.status in ('queued', 'running') and o.id <> q.id)
-  and not exists (select 1 from environments e where e.id = to_environment and e.status = 'draining' and e.deleted_at is null)
-  and not exists (select 1 from bounded b where b.id = to_environment and b.room <= ${EARLIER_REQUESTS}
+  and not exists (select 1 from environments e where e.id = q.to_environment and e.status = 'draining' and e.deleted_at is null)
+  and not exists (select 1 from bounded b where b.id = q.to_environment and b.room <= ${EARLIER_REQUESTS}
     and not exists (select 1 from environment_leases kept join environment_places p on p.lease_id = kept.id
-      where kept.company_id = q.company_id and kept.heartbeat_run_id = q.retry_of_run_id and p.state = 'retained'))
-  and (w.host is null or w.host = (select id from this_host))
+      where kept.heartbeat_run_id = q.retry_of_run_id and p.state = 'retained'))
+  and (q.workspace_host is null or q.workspace_host = (select id from this_host))
   and not exists (select 1 from environment_leases l
-    where l.execution_workspace_id = w.id and l.status = 'active' and l.workspace_mode = 'exclusive')
+    where l.execution_workspace_id = q.workspace_id and l.status = 'active' and l.workspace_mode = 'exclusive')
   and not exists (select 1 from lease_requests ahead
-    where w.mode = 'exclusive' and ahead.company_id = q.company_id and ahead.execution_workspace_id = w.id
+    where q.workspace_mode = 'exclusive' and ahead.company_id = q.company_id and ahead.execution_workspace_id = q.workspace_id
       and ahead.created_at < q.due_at and ${isFresh('ahead')})`;
 
 /**
@@ -40,7 +40,7 @@ export const CANDIDATES = `with recursive waiting as (
     select a.id, a.default_environment_id, a.last_heartbeat_at, a.company_id, c.default_environment_id as company_default,
       a.status = 'terminated' or c.status = 'archived' as gone,
       greatest(a.max_concurrent_runs - (select count(*) from heartbeat_runs b
-        where b.agent_id = a.id and b.status = 'running'), 0) as agent_free,
+        where b.company_id = a.company_id and b.agent_id = a.id and b.status = 'running'), 0) as agent_free,
       c.max_concurrent_runs as company_cap
     from waiting join agents a on a.id = waiting.agent_id join companies c on c.id = a.company_id
     where a.status not in ('paused', 'pending_approval') or c.status = 'archived'),
@@ -62,16 +62,21 @@ export const CANDIDATES = `with recursive waiting as (
         order by r.turn, a.last_heartbeat_at nulls first, r.waits_since) as environment_turn
     from awake a join owners on owners.company_id = a.company_id
     cross join lateral (
-      select q.id, q.agent_id, q.company_id, ${TURN} as waits_since, to_environment,
+      select q.id, q.agent_id, q.company_id, q.waits_since, q.to_environment,
         case when q.status = 'scheduled_retry' then q.issue_id end as issue,
-        row_number() over (order by ${TURN}, q.id) as turn
-      from heartbeat_runs q
-      left join issues i on i.id = q.issue_id
-      left join execution_workspaces w on w.id = i.execution_workspace_id
-      cross join lateral (select a.company_id as id, a.company_default as default_environment_id) c
-      cross join lateral (select ${DESTINATION} as to_environment) destination
-      where q.agent_id = a.id and q.status in ${WAITING} and q.due_at <= clock_timestamp() and (a.gone or ${OPEN})
-      order by ${TURN}, q.id limit least(case when not a.gone then a.agent_free end, ?)) r),
+        row_number() over (order by q.waits_since, q.id) as turn
+      from (
+        select q.*, ${TURN} as waits_since, w.id as workspace_id, w.host as workspace_host, w.mode as workspace_mode,
+          ${DESTINATION} as to_environment
+        from (select id, agent_id, company_id, issue_id, retry_of_run_id, status, due_at from heartbeat_runs
+          where agent_id = a.id and status in ${WAITING} and due_at <= clock_timestamp()) q
+        left join issues i on i.id = q.issue_id
+        left join execution_workspaces w on w.id = i.execution_workspace_id
+        cross join lateral (select a.company_id as id, a.company_default as default_environment_id) c
+        -- In order before they are looked at, so that no more are than there is room for.
+        order by waits_since, q.id offset 0) q
+      where a.gone or ${OPEN}
+      order by q.waits_since, q.id limit least(case when not a.gone then a.agent_free end, ?)) r),
   fair as (
     select f.*, row_number() over (partition by f.company_id
       order by f.turn, f.last_heartbeat_at nulls first, f.waits_since) as company_turn

@@ -111,7 +111,8 @@ export class Gate {
          exists (select 1 from heartbeat_runs o where o.issue_id = r.issue_id and o.status in ('queued', 'running')
            and o.id <> r.id) as issue_busy,
          a.status as agent_status, a.deleted_at is not null as agent_deleted, a.max_concurrent_runs as agent_cap,
-         (select count(*)::integer from heartbeat_runs b where b.agent_id = a.id and b.status = 'running') as agent_running,
+         (select count(*)::integer from heartbeat_runs b where b.company_id = a.company_id
+           and b.agent_id = a.id and b.status = 'running') as agent_running,
          a.adapter_type, a.adapter_config, c.status as company_status, c.max_concurrent_runs as company_cap,
          case when c.max_concurrent_runs is null then 0 else (select count(*)::integer from heartbeat_runs b
            where b.company_id = c.id and b.status = 'running') end as company_running,

@@ -67,7 +67,8 @@ export const blocked = (which: string): string => `
     when a.status = 'paused' then 'agent_paused'
     when a.status = 'pending_approval' then 'agent_pending_approval'
     when q.due_at > clock_timestamp() then case when q.claim_errors > 0 then 'claim_failed' else 'not_due' end
-    when (select count(*) from heartbeat_runs b where b.agent_id = a.id and b.status = 'running') >= a.max_concurrent_runs
+    when (select count(*) from heartbeat_runs b where b.company_id = a.company_id and b.agent_id = a.id
+      and b.status = 'running') >= a.max_concurrent_runs
       then 'agent_at_capacity'
     when c.max_concurrent_runs is not null and (select count(*) from heartbeat_runs b
       where b.company_id = c.id and b.status = 'running') >= c.max_concurrent_runs then 'company_at_capacity'

@@ -49,7 +49,7 @@ const HOLDERS = {
       and l.execution_workspace_id = w.id and l.status = 'active' where w.id = any(?::uuid[])`,
   agent: `select a.id as scope, r.lease_id, r.id as run_id, 'run:' || r.id as holder, null as place, r.started_at as since,
       a.max_concurrent_runs as capacity
-    from agents a join heartbeat_runs r on r.agent_id = a.id and r.status = 'running' where a.id = any(?::uuid[])`,
+    from agents a join heartbeat_runs r on r.company_id = a.company_id and r.agent_id = a.id and r.status = 'running' where a.id = any(?::uuid[])`,
   company: `select c.id as scope, r.lease_id, r.id as run_id, 'run:' || r.id as holder, null as place,
       r.started_at as since, c.max_concurrent_runs as capacity
     from companies c join heartbeat_runs r on r.company_id = c.id and r.status = 'running' where c.id = any(?::uuid[])`,

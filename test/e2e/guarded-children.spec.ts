@@ -97,7 +97,7 @@ describe('what a guard has started', () => {
     await Promise.all([running, asked].map((lost) => expect(lost).rejects.toThrow(ProcessLostError)));
     expect(groupsOfLease(leaseId)).toEqual([]);
     expect(await run('exit 0')).toEqual({ exitCode: 0, signal: null });
-  }, 30_000);
+  });
 
   it('has ended when the runner is killed, whatever was just being started', async () => {
     const leaseId = newId();

@@ -6,6 +6,8 @@ export class SentStatements {
   private rest: Buffer = Buffer.alloc(0);
   private introduced = false;
   private transaction: string[] = [];
+  /** Texts of prepared statements by their names; they are sent by name alone from then on. */
+  private readonly prepared = new Map<string, string>();
 
   /** @returns the statements of the transaction that these bytes commit, or null when they commit none. */
   committedBy(bytes: Buffer): string[] | null {
@@ -34,7 +36,8 @@ export class SentStatements {
     this.introduced = true;
     this.rest = this.rest.subarray(end);
     if (type === 'Q') return fields[0].trim().toLowerCase();
-    // The first field of a prepared statement is its name.
-    return type === 'P' ? fields[1].trim().toLowerCase() : '';
+    // Prepared under the name in its first field, and executed by binding values to the name in the second.
+    if (type === 'P') this.prepared.set(fields[0], fields[1].trim().toLowerCase());
+    return type === 'B' ? (this.prepared.get(fields[1]) ?? '') : '';
   }
 }

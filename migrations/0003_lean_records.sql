@@ -1,9 +1,6 @@
 -- Lean records: what a run writes is as little as its proof needs. What can be derived is not stored, an index that no
 -- reader needs is not written, and a row that is changed stays on its page.
 
--- A run's own story is read off its row. What it called is written once, with which process that became.
-drop table heartbeat_run_events;
-
 -- Runs. A row is written three times in its life, and what is logged of a change reaches from the first column that
 -- differs to the last: so they stand in the order in which they are written, and pages have room for rows to grow. An id
 -- names its company already, so an index by agent or issue needs no company before it.
@@ -46,6 +43,7 @@ create table heartbeat_runs (
   cancel_at timestamptz(3),
   cancel_code text,
   cancel_reason text,
+  -- What was called; which process that became stands below.
   invocation jsonb,
   process_pid integer,
   process_group_id integer,
@@ -75,8 +73,6 @@ create table heartbeat_runs (
   constraint heartbeat_runs_agent_fk foreign key (company_id, agent_id) references agents (company_id, id),
   constraint heartbeat_runs_issue_fk foreign key (company_id, issue_id) references issues (company_id, id),
   constraint heartbeat_runs_retry_of_fk foreign key (company_id, retry_of_run_id) references heartbeat_runs (company_id, id),
-  constraint heartbeat_runs_running_has_active_lease
-    foreign key (id, held_lease_id) references environment_leases (active_run_id, id) deferrable initially deferred,
   constraint heartbeat_runs_running_holds check (status <> 'running'
     or (lease_id is not null and started_at is not null and runner_id is not null)),
   constraint heartbeat_runs_ended_has_time
@@ -91,15 +87,23 @@ insert into heartbeat_runs (id, company_id, agent_id, issue_id, wakeup_request_i
   trigger_detail, created_at, due_at, claim_errors, scheduled_retry_at, scheduled_retry_reason, scheduled_retry_attempt,
   process_loss_retry_count, shutdown_retry_count, context_snapshot, waiting_reason, token_hash, lease_id, runner_id,
   started_at, deadline_at, idle_timeout_sec, placement, cancel_requested_at, cancel_at, cancel_code, cancel_reason,
-  process_pid, process_group_id, process_started_at, last_output_at, log_bytes, exit_code, signal, error, error_code,
-  usage_json, result_json, stdout_excerpt, stderr_excerpt, issue_comment_status, finished_at, status, updated_at)
+  invocation, process_pid, process_group_id, process_started_at, last_output_at, log_bytes, exit_code, signal, error,
+  error_code, usage_json, result_json, stdout_excerpt, stderr_excerpt, issue_comment_status, finished_at, status,
+  updated_at)
 select id, company_id, agent_id, issue_id, wakeup_request_id, retry_of_run_id, invocation_source,
   trigger_detail, created_at, due_at, claim_errors, scheduled_retry_at, scheduled_retry_reason, scheduled_retry_attempt,
   process_loss_retry_count, shutdown_retry_count, context_snapshot, waiting_reason, token_hash, lease_id, runner_id,
   started_at, deadline_at, idle_timeout_sec, placement, cancel_requested_at, cancel_at, cancel_code, cancel_reason,
+  (select e.payload || jsonb_build_object('at', to_char(e.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+    from heartbeat_run_events e where e.run_id = b.id and e.event_type = 'adapter.invoke' order by e.seq desc limit 1),
   process_pid, process_group_id, process_started_at, last_output_at, log_bytes, exit_code, signal, error, error_code,
   usage_json, result_json, stdout_excerpt, stderr_excerpt, issue_comment_status, finished_at, status, updated_at
-from runs_before;
+from runs_before b;
+-- A run's own story is read off its row: nothing else is left to keep of it.
+drop table heartbeat_run_events;
+-- Checked at once here: a check that waits for the commit would keep the table from being changed below.
+alter table heartbeat_runs add constraint heartbeat_runs_running_has_active_lease
+  foreign key (id, held_lease_id) references environment_leases (active_run_id, id) deferrable initially deferred;
 
 -- An issue is worked on by one run at a time.
 create unique index heartbeat_runs_one_live_per_issue on heartbeat_runs (issue_id)

@@ -1,5 +1,5 @@
 import { MikroORM, type EntityMetadata } from '@mikro-orm/postgresql';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { connectionOptions } from '../../src/database/connection.js';
 import { migrate, prepareDatabase } from '../../src/database/migrations.js';
 import { ormOptions } from '../../src/mikro-orm.config.js';
@@ -42,6 +42,27 @@ const SPELLING: Record<string, string> = {
   int: 'integer',
 };
 
+/** A run that is running under its lease, and one that has ended. */
+const RUNS_BEFORE_0003 = `
+  with ids as (select gen_random_uuid() c, gen_random_uuid() e, gen_random_uuid() a, gen_random_uuid() r,
+    gen_random_uuid() ended, gen_random_uuid() l),
+  c as (insert into companies (id, name, issue_prefix) select c, 'c', 'C' from ids),
+  e as (insert into environments (id, company_id, name, driver) select e, c, 'e', 'local' from ids),
+  a as (insert into agents (id, company_id, name, adapter_type) select a, c, 'a', 'process' from ids),
+  w as (insert into agent_wakeup_requests (id, company_id, agent_id, run_id, source, status, requested_by_actor_type,
+      requested_by_actor_id) select r, c, a, r, 'on_demand', 'claimed', 'user', 'u' from ids),
+  r as (insert into heartbeat_runs (id, company_id, agent_id, wakeup_request_id, invocation_source, status, lease_id,
+      runner_id, started_at) select r, c, a, r, 'on_demand', 'running', l, 'x', now() from ids),
+  ended as (insert into heartbeat_runs (id, company_id, agent_id, invocation_source, status, finished_at)
+    select ended, c, a, 'on_demand', 'succeeded', now() from ids),
+  events as (insert into heartbeat_run_events (id, company_id, run_id, agent_id, event_type, payload, created_at)
+    select gen_random_uuid(), c, ended, a, 'adapter.invoke',
+      '{"command": "true", "adapterType": "process", "environment": "e"}'::jsonb, '2026-01-02T03:04:05.006Z'::timestamptz
+    from ids)
+  insert into environment_leases (id, company_id, environment_id, heartbeat_run_id, run_lease_id, holder, status, provider,
+    acquired_at, last_used_at, expires_at, lifetime_ends_at)
+  select l, c, e, r, l, 'run', 'active', 'local', now(), now(), now() + interval '1 min', now() + interval '1 day' from ids`;
+
 describe('migrations', () => {
   let database: TestDatabase;
 
@@ -58,6 +79,25 @@ describe('migrations', () => {
     expect(await executed()).toBe(files.length);
     await migrate(database.url);
     expect(await executed()).toBe(files.length);
+  });
+
+  it('keep the runs of a former build, those that are running too', async () => {
+    const apply = (name: string) => database.query(readFileSync(`migrations/${name}`, 'utf8'));
+    await apply('0001_ground_floor.sql');
+    await apply('0002_lease_engine.sql');
+    await database.query(RUNS_BEFORE_0003);
+    await apply('0003_lean_records.sql');
+    const runs = await database.query(
+      'select status, invocation, held_lease_id is not null as held from heartbeat_runs order by status',
+    );
+    const invocation = { command: 'true', adapterType: 'process', environment: 'e', at: '2026-01-02T03:04:05.006Z' };
+    expect(runs).toEqual([
+      { status: 'running', invocation: null, held: true },
+      { status: 'succeeded', invocation, held: false },
+    ]);
+    // Run and lease still hold each other.
+    const loseLease = `update environment_leases set status = 'released', released_at = now(), held_until = now()`;
+    await expect(database.query(loseLease)).rejects.toThrow(/heartbeat_runs_running_has_active_lease/);
   });
 
   it('leave a database alone that a newer build has migrated', async () => {

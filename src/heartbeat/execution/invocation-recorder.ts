@@ -8,6 +8,9 @@ import type { Invoked } from '../runs/run-outcome.js';
 /** How long what was called waits to be written, in milliseconds: a run that ends before writes it with its end. */
 const WRITE_AFTER_MS = 50;
 
+/** Between attempts while the database refuses or cannot be reached, in milliseconds. */
+const RETRY_AFTER_MS = 1000;
+
 /** Notes with runs what was called and which process that became. */
 @Injectable()
 export class InvocationRecorder {
@@ -46,6 +49,7 @@ export class InvocationRecorder {
         for (const [run, invoked] of batch) if (this.unwritten.get(run) === invoked) this.unwritten.delete(run);
       } catch (error) {
         this.logger.warn({ err: error, runs: batch.length }, 'Invocations could not be noted; trying again');
+        await delay(RETRY_AFTER_MS, undefined, { ref: false });
       }
     }
     this.writing = null;

@@ -26,3 +26,8 @@ export function violatedConstraint(error: unknown): string | null {
   const { constraint } = (error ?? {}) as { constraint?: unknown };
   return codeOf(error).startsWith('23') && typeof constraint === 'string' ? constraint : null;
 }
+
+/** Whether a prepared statement's table was changed since it was planned: planned anew it works. */
+export function isPlanOutdated(error: unknown): boolean {
+  return codeOf(error) === '0A000';
+}

@@ -1,4 +1,5 @@
 import { Client, type PoolClient } from 'pg';
+import { isPlanOutdated } from './database-errors.js';
 
 type Send = (this: Client, ...args: unknown[]) => unknown;
 
@@ -9,9 +10,6 @@ const MAX_VALUES = 200;
 /** The name of each prepared statement by its text: the same on every connection. */
 const names = new Map<string, string>();
 let named = 0;
-
-/** The table behind a prepared statement has been changed since, so that its rows would look different. */
-const PLAN_OUTDATED = '0A000';
 
 /**
  * A connection that the pool forgets when a transaction on it can neither begin nor be rolled back. What is between
@@ -50,7 +48,7 @@ function nameOf(text: unknown, values: unknown): string | undefined {
 
 /** Under another name it is prepared anew, on this connection and on the others. */
 function forgetWhenOutdated(answer: Promise<unknown>, text: string): void {
-  answer.catch((error: { code?: unknown }) => {
-    if (error.code === PLAN_OUTDATED) names.delete(text);
+  answer.catch((error: unknown) => {
+    if (isPlanOutdated(error)) names.delete(text);
   });
 }

@@ -1,15 +1,13 @@
 import { isRaw, JsonProperty, Utils } from '@mikro-orm/core';
 import { PostgreSqlConnection, PostgreSqlDriver, type Configuration } from '@mikro-orm/postgresql';
 import { CompiledQuery } from 'kysely';
+import { isPlanOutdated } from './database-errors.js';
 
 /** A statement in PostgreSQL's own form: `$1`, `$2`, … for the values beside it. */
 interface BoundStatement {
   readonly sql: string;
   readonly values: unknown[];
 }
-
-/** The other end has changed a table since it planned this; planned anew it works. */
-const PLAN_OUTDATED = '0A000';
 
 /**
  * Sends values beside a statement where MikroORM writes them into it, so that PostgreSQL parses and plans a statement
@@ -26,9 +24,9 @@ class BindingConnection extends PostgreSqlConnection {
     const { sql, values } = this.bind(query, params);
     const client = (ctx ?? this.getClient()) as ReturnType<typeof this.getClient>;
     const send = () => client.executeQuery(CompiledQuery.raw(sql, values));
-    const result = await send().catch((error: { code?: unknown }) => {
+    const result = await send().catch((error: unknown) => {
       // A transaction cannot go on after an error; what stands alone can be sent again.
-      if (ctx || error.code !== PLAN_OUTDATED) throw error;
+      if (ctx || !isPlanOutdated(error)) throw error;
       return send();
     });
     return this.transformRawResult<T>(result, method);

@@ -145,7 +145,7 @@ export class Promotions {
          i.deleted_at is not null as issue_deleted, i.status in ('done', 'cancelled') as issue_closed
        from (
          select 'wake' as kind, w.id, w.issue_id, w.company_id, w.agent_id,
-           exists (select 1 from issue_comments c where c.issue_id = w.issue_id
+           exists (select 1 from issue_comments c where c.company_id = w.company_id and c.issue_id = w.issue_id
              and w.payload -> 'wakeCommentIds' @> to_jsonb(c.id::text)) as has_comment,
            coalesce(w.payload -> 'wakeReasons', '[]') || coalesce(jsonb_build_array(w.reason) - 'null', '[]') as reasons
          from agent_wakeup_requests w where w.deferred_issue_id = any(?::uuid[])

@@ -113,8 +113,8 @@ create unique index heartbeat_runs_one_successor on heartbeat_runs (company_id, 
   where retry_of_run_id is not null;
 create index heartbeat_runs_agent on heartbeat_runs (agent_id, id);
 create index heartbeat_runs_issue on heartbeat_runs (issue_id, id) where issue_id is not null;
-create index heartbeat_runs_waiting on heartbeat_runs (agent_id, due_at) where status in ('queued', 'scheduled_retry');
-create index heartbeat_runs_waiting_in_company on heartbeat_runs (company_id, due_at)
+-- One for all that asks for what waits: of two that could serve, a plan that was made when nothing did takes either.
+create index heartbeat_runs_waiting on heartbeat_runs (company_id, agent_id, due_at)
   where status in ('queued', 'scheduled_retry');
 create index heartbeat_runs_running on heartbeat_runs (company_id, agent_id) where status = 'running';
 

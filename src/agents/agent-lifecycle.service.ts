@@ -98,7 +98,8 @@ export class AgentLifecycleService {
   private async hasUncancelledRuns(agentId: string): Promise<boolean> {
     const rows = await this.em.execute<object[]>(
       `select 1 from agents a where a.id = ? and (
-         exists (select 1 from heartbeat_runs where agent_id = a.id and status in ('queued', 'scheduled_retry'))
+         exists (select 1 from heartbeat_runs
+           where company_id = a.company_id and agent_id = a.id and status in ('queued', 'scheduled_retry'))
          or exists (select 1 from heartbeat_runs where company_id = a.company_id and agent_id = a.id
            and status = 'running' and (cancel_at is null or cancel_at > clock_timestamp())))`,
       [agentId],

@@ -27,7 +27,7 @@ export class AgentRuntimeStateService {
       `select (select count(*) from heartbeat_runs
                 where company_id = agent.company_id and agent_id = agent.id and status = 'running') as running,
               (select count(*) from heartbeat_runs
-                where agent_id = agent.id and status in ('queued', 'scheduled_retry')) as waiting,
+                where company_id = agent.company_id and agent_id = agent.id and status in ('queued', 'scheduled_retry')) as waiting,
               last.id as last_run_id, last.status as last_run_status, last.error as last_error
          from agents agent
          left join lateral (select id, status, error from heartbeat_runs

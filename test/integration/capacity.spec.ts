@@ -142,7 +142,7 @@ describe('an environment with a capacity', () => {
         anyDriverIsLocal(...apps);
         for (let agent = 0; agent < 8; agent++) await fleet.wake(await agentThere(), 1);
         await setCapacity(8);
-        const seen = await app.get(Gate).candidates(8);
+        const { candidates: seen } = await app.get(Gate).candidates(8);
         expect(seen).toHaveLength(8);
         await setCapacity(1);
         const claims = seen.map((candidate, n) => apps[n].get(ClaimRuns).claim([candidate], 1, () => undefined));

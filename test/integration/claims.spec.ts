@@ -27,7 +27,7 @@ describe('a claim', () => {
 
   /** How the gate sees runs before any lock. */
   const candidates = async (...runIds: string[]) => {
-    const seen = await apps[0].get(Gate).candidates(1000);
+    const { candidates: seen } = await apps[0].get(Gate).candidates(1000);
     return runIds.map((runId) => seen.find(({ id }) => id === runId)!);
   };
   const claim = (candidate: Candidate, app = apps[0]) => app.get(ClaimRuns).claim([candidate], 1, () => undefined);
@@ -69,7 +69,7 @@ describe('a claim', () => {
         woken.push(await fleet.wakeFor(await fleet.agent(), { executionWorkspaceId }));
       const seen = await candidates(...woken);
       const slots = apps.map((app, index) => {
-        jest.spyOn(app.get(Gate), 'candidates').mockResolvedValueOnce([seen[index]]);
+        jest.spyOn(app.get(Gate), 'candidates').mockResolvedValueOnce({ candidates: [seen[index]], more: false });
         return app.get(ProvisionService).provision();
       });
       expect((await Promise.all(slots)).filter((run) => run !== null)).toHaveLength(1);

@@ -260,7 +260,7 @@ describe(ReapLeases.name, () => {
         companyId,
         agents,
       );
-      const candidates = await app.get(Gate).candidates(RUNS);
+      const { candidates } = await app.get(Gate).candidates(RUNS);
       expect(await app.get(ClaimRuns).claim(candidates, RUNS, () => undefined)).toHaveLength(RUNS);
       await query(
         `update environment_leases set expires_at = acquired_at + interval '1 ms' where company_id = $1`,

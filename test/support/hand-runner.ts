@@ -45,7 +45,7 @@ export class HandRunner {
 
   /** The first half of a start: what may start as far as can be seen without locks. */
   async look(agentId: string): Promise<Candidate[]> {
-    return (await this.app.get(Gate).candidates(ALL)).filter((one) => one.agentId === agentId);
+    return (await this.app.get(Gate).candidates(ALL)).candidates.filter((one) => one.agentId === agentId);
   }
 
   /** The other half, which decides again under locks. */

@@ -24,26 +24,33 @@ const OPEN = `not exists (select 1 from heartbeat_runs o
       and ahead.created_at < q.due_at and ${isFresh('ahead')})`;
 
 /**
- * Finds runs to start, without locks: (host, limit, limit). Turns go round the companies, first whoever acquired a lease
- * longest ago (lease ids rise with time), in each round the agents, first whoever started longest ago; of an agent's runs the
- * one that waits longest, by `TURN`. No more are found than company, agent and environment have room for. Agents with
- * waiting runs are found by skipping along an index.
+ * Finds runs to start, without locks: (host, limit, limit). Turns go round the companies, first whoever acquired a
+ * lease longest ago (lease ids rise with time), in each round the agents, first whoever started longest ago; of an agent's
+ * runs the one that waits longest, by `TURN`. Agents with waiting runs are found by skipping along an index; their runs are
+ * looked at in the agents' turn, and no further than for `limit` rows, of which each agent has its share.
+ *
+ * `fits` says whether company and environment have room for the row beside those before it, `cut` that its agent may have
+ * more that can start.
  */
 export const CANDIDATES = `with recursive waiting as (
-    (select agent_id from heartbeat_runs where status in ${WAITING} order by agent_id limit 1)
+    (select company_id, agent_id, due_at from heartbeat_runs where status in ${WAITING}
+      order by company_id, agent_id, due_at limit 1)
     union all
-    select (select r.agent_id from heartbeat_runs r where r.status in ${WAITING} and r.agent_id > w.agent_id
-            order by r.agent_id limit 1)
-    from waiting w where w.agent_id is not null),
+    select next.* from waiting w cross join lateral (
+      select r.company_id, r.agent_id, r.due_at from heartbeat_runs r
+      where r.status in ${WAITING} and (r.company_id, r.agent_id) > (w.company_id, w.agent_id)
+      order by r.company_id, r.agent_id, r.due_at limit 1) next),
   this_host as (select ?::text as id),
   awake as materialized (
-    select a.id, a.default_environment_id, a.last_heartbeat_at, a.company_id, c.default_environment_id as company_default,
-      a.status = 'terminated' or c.status = 'archived' as gone,
-      greatest(a.max_concurrent_runs - (select count(*) from heartbeat_runs b
-        where b.company_id = a.company_id and b.agent_id = a.id and b.status = 'running'), 0) as agent_free,
-      c.max_concurrent_runs as company_cap
-    from waiting join agents a on a.id = waiting.agent_id join companies c on c.id = a.company_id
-    where a.status not in ('paused', 'pending_approval') or c.status = 'archived'),
+    select a.id, a.default_environment_id, a.last_heartbeat_at, a.company_id, a.max_concurrent_runs as agent_cap,
+      c.default_environment_id as company_default, c.max_concurrent_runs as company_cap,
+      a.status = 'terminated' or c.status = 'archived' as gone, greatest(?::integer / count(*) over (), 1) as share,
+      row_number() over (partition by a.company_id order by a.last_heartbeat_at nulls first, waiting.due_at) as turn
+    from waiting
+    -- One by one, whatever the planner takes the number of agents to be.
+    cross join lateral (select * from agents where id = waiting.agent_id limit 1) a
+    join companies c on c.id = a.company_id
+    where waiting.due_at <= clock_timestamp() and (a.status not in ('paused', 'pending_approval') or c.status = 'archived')),
   owners as materialized (
     select o.company_id, o.company_cap - (select count(*) from heartbeat_runs b
         where o.company_cap is not null and b.company_id = o.company_id and b.status = 'running') as company_free,
@@ -57,10 +64,12 @@ export const CANDIDATES = `with recursive waiting as (
     from owners join environments e on e.company_id = owners.company_id
     where e.capacity is not null and e.deleted_at is null),
   free as (
-    select r.*, a.gone, owners.company_free, owners.last_lease, a.last_heartbeat_at,
-      row_number() over (partition by r.company_id, r.to_environment
-        order by r.turn, a.last_heartbeat_at nulls first, r.waits_since) as environment_turn
-    from awake a join owners on owners.company_id = a.company_id
+    select r.*, a.gone, a.company_free, a.last_lease, a.last_heartbeat_at, r.turn = a.share as cut
+    -- In their turn before their runs are looked at, so that no more are than there is room for.
+    from (select awake.*, company_free, last_lease from awake join owners on owners.company_id = awake.company_id
+      where gone or company_free is null or company_free > 0 order by turn, last_lease nulls first) a
+    cross join lateral (select case when not a.gone then greatest(a.agent_cap - count(*), 0) end as agent_free
+      from heartbeat_runs b where b.company_id = a.company_id and b.agent_id = a.id and b.status = 'running') busy
     cross join lateral (
       select q.id, q.agent_id, q.company_id, q.waits_since, q.to_environment,
         case when q.status = 'scheduled_retry' then q.issue_id end as issue,
@@ -69,19 +78,22 @@ export const CANDIDATES = `with recursive waiting as (
         select q.*, ${TURN} as waits_since, w.id as workspace_id, w.host as workspace_host, w.mode as workspace_mode,
           ${DESTINATION} as to_environment
         from (select id, agent_id, company_id, issue_id, retry_of_run_id, status, due_at from heartbeat_runs
-          where agent_id = a.id and status in ${WAITING} and due_at <= clock_timestamp()) q
+          where company_id = a.company_id and agent_id = a.id and status in ${WAITING} and due_at <= clock_timestamp()) q
         left join issues i on i.id = q.issue_id
         left join execution_workspaces w on w.id = i.execution_workspace_id
         cross join lateral (select a.company_id as id, a.company_default as default_environment_id) c
-        -- In order before they are looked at, so that no more are than there is room for.
         order by waits_since, q.id offset 0) q
       where a.gone or ${OPEN}
-      order by q.waits_since, q.id limit least(case when not a.gone then a.agent_free end, ?)) r),
+      order by q.waits_since, q.id limit least(busy.agent_free, a.share)) r
+    limit ?),
   fair as (
     select f.*, row_number() over (partition by f.company_id
-      order by f.turn, f.last_heartbeat_at nulls first, f.waits_since) as company_turn
-    from free f left join bounded b on b.id = f.to_environment
-    where f.gone or b.id is null or f.environment_turn <= b.room or b.room <= 0)
-  select id, agent_id, company_id, company_free is not null as capped, issue from fair
-  where gone or company_free is null or company_turn <= company_free
-  order by company_turn, last_lease nulls first, waits_since limit ?`;
+        order by f.turn, f.last_heartbeat_at nulls first, f.waits_since) as company_turn,
+      row_number() over (partition by f.company_id, f.to_environment
+        order by f.turn, f.last_heartbeat_at nulls first, f.waits_since) as environment_turn
+    from free f)
+  select f.id, agent_id, f.company_id, company_free is not null as capped, issue, cut,
+    gone or (company_free is null or company_turn <= company_free)
+      and (b.id is null or environment_turn <= b.room or b.room <= 0) as fits
+  from fair f left join bounded b on b.id = f.to_environment
+  order by company_turn, last_lease nulls first, waits_since`;

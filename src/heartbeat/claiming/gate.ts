@@ -4,7 +4,7 @@ import { ThisHost } from '../../environments/this-host.js';
 import type { ContextSnapshot, DecidedBy, WaitingReason } from '../runs/heartbeat-run.entity.js';
 import { CANDIDATES } from './candidates.js';
 import { DECIDED_BY, DESTINATION, REFERENCES, type References } from '../../environments/destination.js';
-import { WAITING } from './turns.js';
+import { WAITING_STATUSES } from './turns.js';
 
 /** A run that was free to start when it was looked at, before any lock. */
 export interface Candidate {
@@ -16,12 +16,22 @@ export interface Candidate {
   readonly retryIssueId: string | null;
 }
 
+/** What one look found. */
+export interface Look {
+  /** In fair order. */
+  readonly candidates: readonly Candidate[];
+  /** Whether there may be others that can start besides. */
+  readonly more: boolean;
+}
+
 interface CandidateRow {
   id: string;
   agent_id: string;
   company_id: string;
   capped: boolean;
   issue: string | null;
+  cut: boolean;
+  fits: boolean;
 }
 
 /** A run that is held for starting, with everything that decides whether and where it may. */
@@ -73,25 +83,22 @@ export class Gate {
   ) {}
 
   /**
-   * Runs that may start here as far as can be seen without locks, in fair order. What cannot start now is not among them,
-   * so that it takes nobody's turn; what can never start is, so that somebody fails it.
+   * Runs that may start here as far as can be seen without locks, at most `limit`. What cannot start now is not among
+   * them, so that it takes nobody's turn; what can never start is, so that somebody fails it.
    */
-  async candidates(limit: number): Promise<Candidate[]> {
+  async candidates(limit: number): Promise<Look> {
     const rows = await this.em.execute<CandidateRow[]>(CANDIDATES, [this.host.id, limit, limit]);
-    return rows.map((row) => ({
-      id: row.id,
-      agentId: row.agent_id,
-      companyId: row.company_id,
-      companyCapped: row.capped,
-      retryIssueId: row.issue,
-    }));
+    return {
+      candidates: rows.filter(({ fits }) => fits).map(candidate),
+      more: rows.length === limit || rows.some(({ cut }) => cut),
+    };
   }
 
   /**
    * Locks what decides about the candidates, in lock order, and looks again. What others hold is left to them.
    * @returns the candidates that are still waiting, in their order, now held by this transaction.
    */
-  async enter(candidates: Candidate[]): Promise<GatedRun[]> {
+  async enter(candidates: readonly Candidate[]): Promise<GatedRun[]> {
     const capped = unique(candidates.filter((one) => one.companyCapped).map((one) => one.companyId));
     const companies = capped.length > 0 ? await this.lock('companies', capped) : [];
     const open = candidates.filter((one) => !one.companyCapped || companies.includes(one.companyId));
@@ -129,9 +136,9 @@ export class Gate {
        left join execution_workspaces w on w.id = i.execution_workspace_id
        cross join lateral (select ${DESTINATION} as environment_id) destination
        left join environments e on e.id = destination.environment_id
-       where r.id = any(?::uuid[]) and r.status in ${WAITING} and r.due_at <= clock_timestamp()
+       where r.id = any(?::uuid[]) and r.status = any(?::text[]) and r.due_at <= clock_timestamp()
        for no key update of r skip locked`,
-      [`{${ids.join(',')}}`],
+      [`{${ids.join(',')}}`, WAITING_STATUSES],
     );
     // A cap that was set since is not counted against without its company's lock: those runs wait for the next pass.
     const counted = rows.filter((run) => run.company_cap === null || companies.includes(run.company_id));
@@ -147,5 +154,13 @@ export class Gate {
     return rows.map(({ id }) => id);
   }
 }
+
+const candidate = (row: CandidateRow): Candidate => ({
+  id: row.id,
+  agentId: row.agent_id,
+  companyId: row.company_id,
+  companyCapped: row.capped,
+  retryIssueId: row.issue,
+});
 
 const unique = (ids: string[]) => [...new Set(ids)];

@@ -72,17 +72,16 @@ export class ProvisionService {
 
   /** Looks again while there may be more: candidates can be after the same room, and then not all of them get it. */
   private async fill(slots: number, claimed: ClaimedRun[]): Promise<void> {
-    for (let more = true; more;) {
+    for (let again = true; again;) {
       const before = claimed.length;
-      const limit = (slots - before) * 2;
-      const candidates = await this.gate.candidates(limit);
+      const { candidates, more } = await this.gate.candidates((slots - before) * 2);
       if (candidates.length > 0) await this.claim(candidates, slots, claimed);
-      more = candidates.length === limit && claimed.length > before && claimed.length < slots;
+      again = more && claimed.length > before && claimed.length < slots;
     }
   }
 
   /** Claims together; where that fails, each alone, so that one bad run stops no other. */
-  private async claim(candidates: Candidate[], slots: number, claimed: ClaimedRun[]): Promise<void> {
+  private async claim(candidates: readonly Candidate[], slots: number, claimed: ClaimedRun[]): Promise<void> {
     let sent: ClaimedRun[] = [];
     try {
       const free = slots - claimed.length;

@@ -167,7 +167,7 @@ const textOf = (reference: unknown) => (typeof reference === 'string' ? referenc
 
 function taskOf({ asked: { wake }, agent }: Admitted): OwnTask {
   const key = typeof wake.payload.taskKey === 'string' ? wake.payload.taskKey : null;
-  return { agentId: agent.id, taskKey: key, isTimer: wake.source === 'timer' };
+  return { companyId: agent.company_id, agentId: agent.id, taskKey: key, isTimer: wake.source === 'timer' };
 }
 
 /** Whether the caller may, and the agent ever can, be woken; a wish that only fails now is skipped instead. */

@@ -23,6 +23,7 @@ export interface LiveRun {
 
 /** What the waiting run of an agent is looked for by, where a wake names no issue. */
 export interface OwnTask {
+  readonly companyId: string;
   readonly agentId: string;
   readonly taskKey: string | null;
   /** The scheduled retry of an earlier beat counts: else each beat of an outage would leave a chain of retries of its own. */
@@ -80,10 +81,10 @@ export class WakeLocks {
     if (tasks.length === 0) return new Map();
     const rows = await this.em.execute<(LiveRun & { task: string })[]>(
       `select x.task, r.id, r.agent_id, r.status, r.context_snapshot
-       from jsonb_to_recordset(?::jsonb) as x(task text, "agentId" uuid, "taskKey" text, "isTimer" boolean)
+       from jsonb_to_recordset(?::jsonb) as x(task text, "companyId" uuid, "agentId" uuid, "taskKey" text, "isTimer" boolean)
        cross join lateral (
          select id, agent_id, status, context_snapshot from heartbeat_runs
-         where agent_id = x."agentId" and status in ('queued', 'scheduled_retry') and issue_id is null
+         where company_id = x."companyId" and agent_id = x."agentId" and status in ('queued', 'scheduled_retry') and issue_id is null
            and context_snapshot ->> 'taskKey' is not distinct from x."taskKey"
            and (status = 'queued' or invocation_source = 'timer' and x."isTimer")
          order by due_at limit 1 for no key update) r`,

@@ -7,9 +7,13 @@ import { BindingDriver } from './prepared-statements.js';
 const CONNECT_MS = 10_000;
 /**
  * A prepared statement keeps its plan while its tables grow: one that was made when they were small must not read them
- * whole. Every statement that reads a growing table has an index.
+ * whole, neither to look for rows nor to join them. Every statement has an index for each table that it looks into, and is
+ * planned once: none is better off with a plan for its values.
  */
-const SETTINGS = '-c enable_seqscan=off';
+const SETTINGS = ['seqscan', 'hashjoin', 'mergejoin']
+  .map((way) => `-c enable_${way}=off`)
+  .concat('-c plan_cache_mode=force_generic_plan', '-c jit=off')
+  .join(' ');
 /** A transaction that a bug leaves open holds locks, and holds up every stream's reader. */
 const IDLE_IN_TRANSACTION_MS = 60_000;
 
@@ -27,6 +31,8 @@ export function connectionOptions(databaseUrl: string, application: string, pool
       // The whole address, because a socket directory and TLS settings are said in its query.
       connectionString: databaseUrl,
       Client: PooledClient,
+      // What begins a transaction is sent together with its first statement.
+      pipeline: true,
       application_name: application,
       options: SETTINGS,
       connectionTimeoutMillis: CONNECT_MS,

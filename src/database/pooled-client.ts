@@ -1,7 +1,12 @@
-import { Client, type PoolClient } from 'pg';
+import { Client, type PoolClient, type QueryResult } from 'pg';
 import { isPlanOutdated } from './database-errors.js';
 
 type Send = (this: Client, ...args: unknown[]) => unknown;
+
+const BEGIN = 'begin';
+const COMMIT = 'commit';
+const ROLLBACK = 'rollback';
+const NOTHING: QueryResult = { command: '', rowCount: null, oid: 0, fields: [], rows: [] };
 
 /** Most statements that a connection keeps prepared, and most values that one of them has. */
 const MAX_PREPARED = 500;
@@ -12,19 +17,37 @@ const names = new Map<string, string>();
 let named = 0;
 
 /**
- * A connection that the pool forgets when a transaction on it can neither begin nor be rolled back. What is between
+ * A connection that the pool forgets when a transaction on it cannot be rolled back. What is between
  * MikroORM and the pool hands a connection back only after a commit or rollback that succeeded: every transaction whose
  * connection was lost would take one out of the pool for good, and a full pool neither serves nor closes.
  *
- * Statements that come with values are prepared: parsed once for each connection, and planned a few times at most.
+ * Statements that come with values are prepared: parsed once for each connection, and planned a few times at most. A
+ * transaction begins with its first statement, for which nobody waits twice; one without a statement never does.
  */
 export class PooledClient extends Client {
+  private beginning = false;
+
   override query(...args: never[]): never {
     const [text, values] = args as unknown[];
+    if (text === BEGIN) {
+      this.beginning = true;
+      return Promise.resolve(NOTHING) as never;
+    }
+    if (this.beginning) {
+      this.beginning = false;
+      if (text === COMMIT || text === ROLLBACK) return Promise.resolve(NOTHING) as never;
+      const begun = (super.query as Send).call(this, BEGIN) as Promise<unknown>;
+      const answer = this.send(args, text, values) as Promise<unknown>;
+      return Promise.all([begun, answer]).then(([, result]) => result) as never;
+    }
+    return this.send(args, text, values);
+  }
+
+  private send(args: never[], text: unknown, values: unknown): never {
     const name = nameOf(text, values);
     const sent = name === undefined ? args : [{ name, text, values }];
     const answer = (super.query as Send).apply(this, sent);
-    if (isLastResort(text)) this.forgetUnlessAnswered(answer as Promise<unknown>);
+    if (text === ROLLBACK) this.forgetUnlessAnswered(answer as Promise<unknown>);
     if (name !== undefined) forgetWhenOutdated(answer as Promise<unknown>, text as string);
     return answer as never;
   }
@@ -33,8 +56,6 @@ export class PooledClient extends Client {
     answer.catch((error: Error) => (this as unknown as PoolClient).release(error));
   }
 }
-
-const isLastResort = (statement: unknown) => statement === 'begin' || statement === 'rollback';
 
 /** What has very many values was put together for one occasion: its text will not come again. */
 function nameOf(text: unknown, values: unknown): string | undefined {

@@ -7,7 +7,7 @@ type Query = (this: pg.Client, ...args: unknown[]) => unknown;
 
 /** What was sent to PostgreSQL. */
 export interface SentCounts {
-  /** Everything that was waited for: each statement is sent when the one before has been answered. */
+  /** Everything that was waited for: each statement is sent when the one before has been answered, save `begin`. */
   roundTrips: number;
   /** Those that read or write rows. */
   statements: number;
@@ -36,5 +36,5 @@ export async function countSent(work: () => Promise<unknown>): Promise<SentCount
   const alone = inTransactions
     ? 0
     : own.filter((text) => /^(insert|update|delete|with\b.*\b(update|insert))\b/s.test(text)).length;
-  return { roundTrips: own.length, statements: own.length - begun - commits, commits: commits + alone };
+  return { roundTrips: own.length - begun, statements: own.length - begun - commits, commits: commits + alone };
 }

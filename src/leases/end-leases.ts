@@ -63,7 +63,7 @@ export class EndLeases {
        set status = ending.status, failure_reason = ending.reason, updated_at = now(),
          released_at = greatest(ending.at, l.acquired_at),
          held_until = case when l.place_id is null then greatest(ending.at, l.acquired_at) end
-       from ending join held on held.id = ending.lease_id where l.id = held.id and l.status = 'active'
+       from ending where l.id = ending.lease_id and l.id = any(array(select id from held)) and l.status = 'active'
        returning l.id, l.company_id, l.environment_id, l.provider, l.lease_policy, l.execution_workspace_id, l.issue_id,
          l.heartbeat_run_id, l.run_lease_id, l.place_id, l.holder, l.status`,
       [JSON.stringify(ends)],

@@ -68,8 +68,13 @@ export class Steps {
   endAll(runs: ClaimedRun[], how: RunOutcome): Promise<number> {
     const endRuns = this.app.get(EndRuns);
     return this.asRunner(async () => {
-      await endRuns.lockOwnersOf(runs.map(({ id }) => id));
-      return (await endRuns.endRunning(runs.map((run) => endOf(run, how)))).length;
+      const agents = await endRuns.lockOwnersOf(runs.map(({ id }) => id));
+      return (
+        await endRuns.endRunning(
+          runs.map((run) => endOf(run, how)),
+          agents,
+        )
+      ).length;
     });
   }
 

@@ -17,6 +17,7 @@ import { HeartbeatStarted } from '../runs/heartbeat.events.js';
 import { Placement, type Verdict } from './placement.js';
 import { claimedRun, placeIdOf, placementOf, type Starting } from './starting.js';
 import { RunnerIdentity } from '../runs/runner-identity.js';
+import { WAITING_STATUSES } from './turns.js';
 
 type Start = Extract<Verdict, { kind: 'start' }>;
 type Never = Extract<Verdict, { kind: 'never' }>;
@@ -41,7 +42,11 @@ export class ClaimRuns {
    * Starts those of the candidates that pass the gate, at most `limit`, in one transaction; fails those that never can.
    * @param onClaimed told what is about to be committed, so that a lost answer can be read back.
    */
-  async claim(candidates: Candidate[], limit: number, onClaimed: (runs: ClaimedRun[]) => void): Promise<ClaimedRun[]> {
+  async claim(
+    candidates: readonly Candidate[],
+    limit: number,
+    onClaimed: (runs: ClaimedRun[]) => void,
+  ): Promise<ClaimedRun[]> {
     const sentAt = bootClock();
     return inTransaction(this.em, async () => {
       const { verdicts, evicted } = await this.placement.judge(await this.gate.enter(candidates), limit);
@@ -139,16 +144,16 @@ export class ClaimRuns {
            deadline_at = clock_timestamp() + make_interval(secs => x."timeoutSec"), idle_timeout_sec = x."idleTimeoutSec"
          from jsonb_to_recordset(?::jsonb) as x(id uuid, lease_id uuid, token_hash text, placement jsonb,
            "timeoutSec" double precision, "idleTimeoutSec" integer)
-         where r.id = x.id and r.status in ('queued', 'scheduled_retry')
+         where r.id = x.id and r.status = any(?::text[])
          returning r.id, r.agent_id, r.wakeup_request_id),
        claimed as (
          update agent_wakeup_requests w set status = 'claimed', claimed_at = clock_timestamp(), updated_at = now()
-         from started s where w.id = s.wakeup_request_id and w.status = 'queued'),
+         where w.id = any(array(select wakeup_request_id from started)) and w.status = 'queued'),
        beating as (
          update agents a set last_heartbeat_at = clock_timestamp()
          from (select distinct agent_id from started) s where a.id = s.agent_id)
        select id from started`,
-      [this.identity.id, JSON.stringify(rows)],
+      [this.identity.id, JSON.stringify(rows), WAITING_STATUSES],
     );
     if (started.length !== starting.length) throw new Error('A run that was held for starting had already started');
   }

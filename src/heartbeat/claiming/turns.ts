@@ -3,6 +3,12 @@
 /** Statuses in which a run waits to be started. */
 export const WAITING = `('queued', 'scheduled_retry')`;
 
+/**
+ * The same as a value, for runs that are looked for by their ids: a plan that is made while nothing waits takes it for
+ * cheaper to look through all that waits.
+ */
+export const WAITING_STATUSES = '{queued,scheduled_retry}';
+
 /** A reservation's caller who has not been heard of for this long does not wait any more, in seconds. */
 const REQUEST_FRESH_SEC = 5;
 

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { AgentLifecycleService } from '../../agents/agent-lifecycle.service.js';
+import type { HeldAgents } from './held-agents.js';
 import type { EndedRun } from '../runs/ended-run.js';
 
 /** Identical failures in a row after which an agent is paused. */
@@ -21,13 +22,7 @@ const NOT_ITS_FAULT: ReadonlySet<string> = new Set([
 const AFTER_FAILURE = { from: new Set(['idle', 'active', 'running']), to: 'error' } as const;
 const AFTER_SUCCESS = { from: new Set(['error']), to: 'idle' } as const;
 
-interface AgentRow {
-  id: string;
-  status: string;
-  company_is_active: boolean;
-}
-
-/** Lets an agent's status follow how its runs end; the caller holds the agents. */
+/** Lets an agent's status follow how its runs end. */
 @Injectable()
 export class AgentHealth {
   constructor(
@@ -37,14 +32,11 @@ export class AgentHealth {
 
   /**
    * `error` after a failure of the agent's own, back to `idle` after a success; paused when it only ever fails alike.
+   * @param agents those that are held: all that this can change.
    * @returns those of the agents that can be woken then.
    */
-  async follow(ended: EndedRun[]): Promise<ReadonlySet<string>> {
-    const rows = await this.em.execute<AgentRow[]>(
-      `select a.id, a.status, c.status = 'active' as company_is_active
-       from agents a join companies c on c.id = a.company_id where a.id = any(?::uuid[])`,
-      [`{${ended.map((run) => run.agentId).join(',')}}`],
-    );
+  async follow(ended: EndedRun[], agents: HeldAgents): Promise<ReadonlySet<string>> {
+    const rows = [...agents.values()];
     const failed = new Set(ended.filter(isOwnFault).map((run) => run.agentId));
     const worked = new Set(ended.filter((run) => run.status === 'succeeded').map((run) => run.agentId));
     await this.setStatus(

@@ -2,7 +2,19 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import type { EndedRun } from '../runs/ended-run.js';
 import { Successors } from './successors.js';
+import { holdAgents, tryHoldAgents, type HeldAgents } from './held-agents.js';
 import { TerminalTransitions, type RunEnd, type WaitingEnd } from './terminal-transitions.js';
+
+/** A run that is about to end. */
+export interface EndingRun {
+  readonly agentId: string;
+  readonly issueId: string | null;
+  /** Whether it ends well; unknown unless said. */
+  readonly succeeds?: boolean;
+}
+
+/** For runs that were never started: their ends say nothing about their agents. */
+const NOBODY: HeldAgents = new Map();
 
 /**
  * Ends runs, whoever has the right to: finaliser, reaper, gate or operator. What follows from the end (retry, waiting
@@ -16,41 +28,44 @@ export class EndRuns {
     private readonly successors: Successors,
   ) {}
 
-  /** Holds agents and issues of runs, so that no wake decides about them meanwhile. Comes before any run is locked. */
-  async lockOwners(agentIds: Iterable<string>, issueIds: Iterable<string>): Promise<void> {
-    await this.lock('agents', new Set(agentIds));
-    await this.lock('issues', new Set(issueIds));
+  /**
+   * Holds agents and issues of runs, so that no wake decides about them meanwhile. Comes before any run is locked.
+   *
+   * The agent of a success on no issue has nothing to decide, unless a failure has left it in error: it is not held
+   * else, so that wakes, starts and ends of one agent need not wait for each other.
+   */
+  async lockOwners(runs: readonly EndingRun[]): Promise<HeldAgents> {
+    const agents = new Set(runs.map(({ agentId }) => agentId));
+    const affected = new Set(runs.filter(isConsequential).map(({ agentId }) => agentId));
+    const ifFaulty = [...agents].filter((id) => !affected.has(id));
+    const held = await holdAgents(this.em, [...agents], ifFaulty);
+    const issues = [...new Set(runs.flatMap(({ issueId }) => issueId ?? []))];
+    if (issues.length > 0) {
+      await this.em.execute(`select id from issues where id = any(?::uuid[]) order by id for no key update`, [
+        `{${issues.join(',')}}`,
+      ]);
+    }
+    return held;
   }
 
   /** The same for runs of which only the ids are known. */
-  async lockOwnersOf(runIds: string[]): Promise<void> {
-    const runs = await this.em.execute<{ agent_id: string; issue_id: string | null }[]>(
-      `select agent_id, issue_id from heartbeat_runs where id = any(?::uuid[])`,
-      [`{${runIds.join(',')}}`],
-    );
-    await this.lockOwners(
-      runs.map((run) => run.agent_id),
-      runs.flatMap((run) => run.issue_id ?? []),
-    );
+  async lockOwnersOf(runIds: string[]): Promise<HeldAgents> {
+    return this.lockOwners(await this.ownersOf(runIds));
   }
 
-  /**
-   * The same for those of the runs whose agent and issue nobody else holds, so that one of them stops no other.
-   * @returns the ids of these runs.
-   */
-  async tryLockOwnersOf(runIds: string[]): Promise<string[]> {
-    const runs = await this.em.execute<{ id: string; agent_id: string; issue_id: string | null }[]>(
-      `select id, agent_id, issue_id from heartbeat_runs where id = any(?::uuid[])`,
-      [`{${runIds.join(',')}}`],
+  /** The same for those of the runs whose agent and issue nobody else holds, so that one of them stops no other. */
+  async tryLockOwnersOf(runIds: string[]): Promise<{ runIds: string[]; agents: HeldAgents }> {
+    const runs = await this.ownersOf(runIds);
+    const agents = await tryHoldAgents(
+      this.em,
+      runs.map(({ agentId }) => agentId),
     );
-    const agents = await this.em.execute<{ id: string }[]>(
-      `select id from agents where id = any(?::uuid[]) order by id for no key update skip locked`,
-      [`{${runs.map((run) => run.agent_id).join(',')}}`],
-    );
-    const held = new Set(agents.map(({ id }) => id));
-    const free = runs.filter((run) => held.has(run.agent_id));
-    const issues = await this.tryLockIssues(free.flatMap((run) => run.issue_id ?? []));
-    return free.filter((run) => run.issue_id === null || issues.has(run.issue_id)).map(({ id }) => id);
+    const free = runs.filter((run) => agents.has(run.agentId));
+    const issues = await this.tryLockIssues(free.flatMap((run) => run.issueId ?? []));
+    return {
+      agents,
+      runIds: free.filter((run) => run.issueId === null || issues.has(run.issueId)).map(({ id }) => id),
+    };
   }
 
   /** Holds those of the issues that nobody else holds; for a caller that holds runs already. */
@@ -65,26 +80,29 @@ export class EndRuns {
 
   /**
    * Ends running runs that hold the given leases.
+   * @param agents those that are held for it.
    * @returns the runs that this call ended; what is missing was ended before, or is not the caller's any more.
    */
-  async endRunning(ends: RunEnd[]): Promise<EndedRun[]> {
-    return this.conclude(await this.transitions.endRunning(ends));
+  async endRunning(ends: RunEnd[], agents: HeldAgents): Promise<EndedRun[]> {
+    return this.conclude(await this.transitions.endRunning(ends), agents);
   }
 
   /** Ends waiting runs that can never start, or are not wanted any more. The caller holds the runs. */
   async endWaiting(ends: WaitingEnd[]): Promise<EndedRun[]> {
-    return this.conclude(await this.transitions.endWaiting(ends));
+    return this.conclude(await this.transitions.endWaiting(ends), NOBODY);
   }
 
-  private async lock(table: 'agents' | 'issues', ids: Set<string>): Promise<void> {
-    if (ids.size === 0) return;
-    await this.em.execute(`select id from ${table} where id = any(?::uuid[]) order by id for no key update`, [
-      `{${[...ids].join(',')}}`,
-    ]);
+  private ownersOf(runIds: string[]): Promise<(EndingRun & { id: string })[]> {
+    return this.em.execute(
+      `select id, agent_id as "agentId", issue_id as "issueId" from heartbeat_runs where id = any(?::uuid[])`,
+      [`{${runIds.join(',')}}`],
+    );
   }
 
-  private async conclude(ended: EndedRun[]): Promise<EndedRun[]> {
-    if (ended.length > 0) await this.successors.settle(ended);
+  private async conclude(ended: EndedRun[], agents: HeldAgents): Promise<EndedRun[]> {
+    if (ended.length > 0) await this.successors.settle(ended, agents);
     return ended;
   }
 }
+
+const isConsequential = ({ issueId, succeeds }: EndingRun) => issueId !== null || succeeds !== true;

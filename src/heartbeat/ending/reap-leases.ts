@@ -7,6 +7,7 @@ import { runInScope } from '../../events/request-scope.js';
 import { EndLeases, type LeaseEnd } from '../../leases/end-leases.js';
 import { Metrics } from '../../metrics/metrics.js';
 import { EndRuns } from './end-runs.js';
+import type { HeldAgents } from './held-agents.js';
 import { failedOutcome, type RunOutcome } from '../runs/run-outcome.js';
 import { runnerName } from '../runs/runner-identity.js';
 import type { RunEnd } from './terminal-transitions.js';
@@ -94,9 +95,9 @@ export class ReapLeases {
   private async end(page: Due[]): Promise<number> {
     const lockedAt = performance.now();
     const over = await inTransaction(this.em, async () => {
-      const held = await this.lock(page);
+      const { held, agents } = await this.lock(page);
       await this.leases.end(held.filter((lease) => !holdsRun(lease)).map(leaseEnd));
-      await this.runs.endRunning(held.filter(holdsRun).map(runEnd));
+      await this.runs.endRunning(held.filter(holdsRun).map(runEnd), agents);
       return held;
     });
     const tookSec = (performance.now() - lockedAt) / 1000;
@@ -108,17 +109,17 @@ export class ReapLeases {
    * Locks in the house order (agent, issue, run, lease) and looks again: what was renewed or ended meanwhile is left
    * alone, and so is what somebody else holds.
    */
-  private async lock(page: Due[]): Promise<Over[]> {
-    const runIds = await this.runs.tryLockOwnersOf(
+  private async lock(page: Due[]): Promise<{ held: Over[]; agents: HeldAgents }> {
+    const { runIds, agents } = await this.runs.tryLockOwnersOf(
       page.flatMap((lease) => (holdsRun(lease) ? lease.heartbeat_run_id : [])),
     );
-    const held = await this.em.execute<{ id: string }[]>(
+    const runs = await this.em.execute<{ id: string }[]>(
       `select id from heartbeat_runs where id = any(?::uuid[]) order by id for no key update skip locked`,
       [`{${runIds.join(',')}}`],
     );
-    const mine = new Set(held.map(({ id }) => id));
+    const mine = new Set(runs.map(({ id }) => id));
     const ids = page.filter((one) => !holdsRun(one) || mine.has(one.heartbeat_run_id)).map(({ id }) => id);
-    return this.em.execute<Over[]>(
+    const held = await this.em.execute<Over[]>(
       `with clock as materialized (select clock_timestamp() as at)
        select ${COLUMNS}, expires_at >= lifetime_ends_at as had_its_time, revoke_reason,
          coalesce(revoke_at <= clock.at, false) as is_revoked,
@@ -128,6 +129,7 @@ export class ReapLeases {
        order by id for no key update of environment_leases skip locked`,
       [`{${ids.join(',')}}`],
     );
+    return { held, agents };
   }
 }
 

@@ -59,9 +59,9 @@ export class ReleaseService {
   private async revoke(runId: string, leaseId: string, reason: string | null): Promise<void> {
     const error = reason ?? 'An operator released the lease';
     await inTransaction(this.em, async () => {
-      await this.endRuns.lockOwnersOf([runId]);
+      const agents = await this.endRuns.lockOwnersOf([runId]);
       const outcome = { ...failedOutcome('lease_revoked', error), status: 'cancelled' as const };
-      await this.endRuns.endRunning([{ runId, leaseId, fencingToken: null, outcome }]);
+      await this.endRuns.endRunning([{ runId, leaseId, fencingToken: null, outcome }], agents);
     });
   }
 }

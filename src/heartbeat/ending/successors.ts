@@ -3,6 +3,7 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { AgentHealth } from './agent-health.js';
 import { CommentPolicy, type CommentVerdict } from './comment-policy.js';
 import type { EndedRun } from '../runs/ended-run.js';
+import type { HeldAgents } from './held-agents.js';
 import { Promotions } from './promotions.js';
 import { Retries, type Retry } from './retries.js';
 
@@ -20,8 +21,9 @@ export class Successors {
     private readonly health: AgentHealth,
   ) {}
 
-  async settle(ended: EndedRun[]): Promise<void> {
-    const wakeable = await this.health.follow(ended);
+  /** @param agents those that are held for it; the others have nothing to decide. */
+  async settle(ended: EndedRun[], agents: HeldAgents): Promise<void> {
+    const wakeable = await this.health.follow(ended, agents);
     const verdicts = await this.comments.judge(
       ended.filter((run) => !this.isExcused(run)),
       wakeable,

@@ -65,11 +65,12 @@ export class FinaliseService {
   private endBatch(batch: { run: ClaimedRun; outcome: RunOutcome }[]): Promise<(true | LeaseLostError)[]> {
     return runInScope({ actor: systemActor(`runner:${this.identity.id}`), requestId: null }, () =>
       inTransaction(this.em, async () => {
-        await this.endRuns.lockOwners(
-          batch.map(({ run }) => run.agentId),
-          batch.flatMap(({ run }) => run.issueId ?? []),
+        const agents = await this.endRuns.lockOwners(
+          batch.map(({ run: { agentId, issueId }, outcome }) => {
+            return { agentId, issueId, succeeds: outcome.status === 'succeeded' };
+          }),
         );
-        const ended = new Set((await this.endRuns.endRunning(batch.map(endOf))).map(({ id }) => id));
+        const ended = new Set((await this.endRuns.endRunning(batch.map(endOf), agents)).map(({ id }) => id));
         return batch.map(({ run }) => ended.has(run.id) || new LeaseLostError(run.lease.id));
       }),
     );

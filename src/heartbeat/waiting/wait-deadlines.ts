@@ -44,7 +44,7 @@ export class WaitDeadlines {
     const waited = await this.blockers.explain([...(await this.reasons.of(ids)).values()]);
     return runInScope({ actor: systemActor('wait-deadline'), requestId: null }, () =>
       inTransaction(this.em, async () => {
-        const rows = await this.lock(await this.endRuns.tryLockOwnersOf(ids));
+        const rows = await this.lock((await this.endRuns.tryLockOwnersOf(ids)).runIds);
         await this.endRuns.endWaiting(
           rows.map(({ id, max_wait_sec: limit }) => ({
             runId: id,

@@ -1,6 +1,7 @@
 import { jest } from '@jest/globals';
 import { DriverRegistry } from '../../src/environments/drivers/driver-registry.js';
 import { failedOutcome, type RunOutcome } from '../../src/heartbeat/runs/run-outcome.js';
+import { holdTransaction } from '../support/held-transaction.js';
 import { HandRunner, OUTCOMES } from '../support/hand-runner.js';
 import { Scenario, type ActivityEntry } from '../support/scenario.js';
 import { startStillApp, Steps } from '../support/still-app.js';
@@ -117,6 +118,31 @@ describe('the status of an agent', () => {
     await hand.end(first, exit(1));
     await hand.end(second);
     expect((await agent()).status).toBe(status);
+  });
+
+  it('does not keep a success on no issue waiting while somebody holds the agent', async () => {
+    const run = await start();
+    const holder = await holdTransaction(app.database, 'select 1 from agents where id = $1 for no key update', [
+      agentId,
+    ]);
+    await hand.end(run);
+    await holder.commit();
+    expect(await hand.row(run.id)).toMatchObject({ status: 'succeeded' });
+  });
+
+  it('stays paused when that is committed while a success would end the error before', async () => {
+    await end(exit(1));
+    const run = await start();
+    const holder = await holdTransaction(
+      app.database,
+      `update agents set status = 'paused', pause_reason = 'by hand', paused_at = now() where id = $1`,
+      [agentId],
+    );
+    const ended = hand.end(run);
+    await holder.blocksSomebody();
+    await holder.commit();
+    await ended;
+    expect((await agent()).status).toBe('paused');
   });
 
   describe('after failures in a row', () => {

@@ -4,6 +4,7 @@ import { HeldAdapter } from '../support/held-adapter.js';
 import { holdTransaction } from '../support/held-transaction.js';
 import { Scenario } from '../support/scenario.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
+import { ProvisionService } from '../../src/heartbeat/claiming/provision.service.js';
 import { ExecutionServer } from '../../src/heartbeat/execution/execution.server.js';
 
 /** No runner here: every dispatch is the test's own. */
@@ -111,6 +112,26 @@ describe('the next run', () => {
     const agents = await order();
     expect(agents.slice(0, 8).filter((agentId) => agentId === late)).toHaveLength(4);
     expect(agents).toHaveLength(14);
+  });
+
+  it('is there for every slot, though one agent has most of what waits', async () => {
+    await fleet.wake(await fleet.agent(), 1);
+    await fleet.wake(await fleet.agent(), 1);
+    const busy = await fleet.agent(10);
+    await fleet.wake(busy, 10);
+    const slots = await Promise.all(Array.from({ length: 8 }, () => app.get(ProvisionService).provision()));
+    expect(slots.filter((run) => run?.agentId === busy)).toHaveLength(6);
+    expect(slots.filter((run) => run === null)).toHaveLength(0);
+  });
+
+  it('is there for every slot, though what is next wants room that one alone gets', async () => {
+    const environmentId = await fleet.create('environments', { name: 'narrow', driver: 'other', capacity: 1 });
+    for (let agent = 0; agent < 4; agent++) {
+      await fleet.wake(await fleet.agent(5, { defaultEnvironmentId: environmentId }), 1);
+    }
+    for (let agent = 0; agent < 4; agent++) await fleet.wake(await fleet.agent(), 1);
+    const slots = await Promise.all([1, 2].map(() => app.get(ProvisionService).provision()));
+    expect(slots.filter((run) => run === null)).toHaveLength(0);
   });
 
   it('is left alone while somebody decides about its issue, if it can never start', async () => {

@@ -88,10 +88,7 @@ export class Gate {
    */
   async candidates(limit: number): Promise<Look> {
     const rows = await this.em.execute<CandidateRow[]>(CANDIDATES, [this.host.id, limit, limit]);
-    return {
-      candidates: rows.filter(({ fits }) => fits).map(candidate),
-      more: rows.length === limit || rows.some(({ cut }) => cut),
-    };
+    return { candidates: rows.filter(({ fits }) => fits).map(candidate), more: rows.some(({ cut }) => cut) };
   }
 
   /**

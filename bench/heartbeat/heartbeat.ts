@@ -86,13 +86,13 @@ async function closedLoop(cluster: Cluster, runners: number, { quick, say }: Set
   await using servers = await Servers.start(cluster, runners);
   using workload = await Workload.prepare(servers.url, cluster.watcher, AGENTS, AGENT);
   const meter = new Meter(cluster.watcher, servers.pids);
-  const runs = quick ? 60 : 500;
+  // Of several processes only the rate is asked for: fewer and shorter rounds tell it.
+  const runs = quick ? 60 : runners === 0 ? 400 : 200;
   const contenders = {
     spawn: () => spawnRound(runs),
     berth: () => workload.closedLoop(runs, CLIENTS, meter),
   };
-  // Of several processes only the rate is asked for: fewer rounds tell it.
-  const rounds = quick ? 2 : runners === 0 ? 7 : 3;
+  const rounds = quick ? 2 : runners === 0 ? 5 : 3;
   if (runners > 0) return { ...(await interleave(rounds, contenders)), single: [] };
   return await interleave(rounds, { ...contenders, single: () => workload.closedLoop(runs / 5, 1, meter) });
 }

@@ -4,7 +4,7 @@ import { Servers } from './servers.ts';
 import { Workload } from './workload.ts';
 
 const PER_SECOND = 20;
-const SECONDS = 30;
+const SECONDS = 20;
 /** A process that says when it began, in nanoseconds, by the machine's clock. */
 const TELLS_TIME = { adapterConfig: { command: 'date', args: ['+%s%N'] } };
 

@@ -31,8 +31,8 @@ export class EnvironmentLeaseInterceptor implements NestInterceptor {
     if (!run) return;
     this.metrics.provision.observe(secondsSince(askedAt));
     this.metrics.wait.observe(run.waitedSec);
-    slot.run = run;
     this.running.add(run);
+    slot.fill(run);
     try {
       await this.end(run, await this.outcomeOf(run, next));
     } finally {

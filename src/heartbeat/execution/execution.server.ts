@@ -26,9 +26,12 @@ export class ExecutionServer extends Server implements CustomTransportStrategy {
     return this as unknown as T;
   }
 
-  /** @returns the slot; without a run where there was nothing to execute. */
-  async dispatch(): Promise<ExecutionSlot> {
-    const slot = new ExecutionSlot();
+  /**
+   * @param onFilled told when there is something to execute.
+   * @returns the slot; without a run where there was nothing.
+   */
+  async dispatch(onFilled?: () => void): Promise<ExecutionSlot> {
+    const slot = new ExecutionSlot(onFilled);
     const handler = this.getHandlerByPattern(EXECUTE);
     if (!handler) throw new Error(`Nothing handles ${EXECUTE}`);
     const answer = this.transformToObservable(await handler(undefined, slot));

@@ -6,7 +6,18 @@ export class Nudge {
 
   all(): void {
     this.count += 1;
-    for (const wake of this.waiting.splice(0)) wake();
+    this.wake(Infinity);
+  }
+
+  /** For what one of them may be enough for; the others sleep on, unless that one wakes them. */
+  one(): void {
+    this.count += 1;
+    this.wake(1);
+  }
+
+  /** Wakes so many of those that sleep. */
+  wake(most: number): void {
+    for (const wake of this.waiting.splice(0, most)) wake();
   }
 
   /** Resolves at the first nudge after `seen` of them, or after `timeoutMs`. */

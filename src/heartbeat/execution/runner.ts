@@ -15,6 +15,8 @@ import { RunningRuns } from './running-runs.js';
 const POLL_MS = 1000;
 /** While stopping, runs that a slot was just claiming are found this often, in milliseconds. */
 const STOP_POLL_MS = 50;
+/** Slots that are woken when one finds something to start: there may be more of it. */
+const WOKEN_BY_A_START = 2;
 /** How often at least the renewer is called in the life of a lease. */
 const CALLS_PER_LEASE = 6;
 
@@ -55,9 +57,9 @@ export class Runner implements BeforeApplicationShutdown {
     this.watcher = this.watch();
   }
 
-  /** A run may be able to start now. */
+  /** A run may be able to start now: one slot looks, and wakes others where there is more to do. */
   lookForStarts(): void {
-    this.starts.all();
+    this.starts.one();
   }
 
   /** A running run may have to stop now, or have been ended by somebody else. */
@@ -116,7 +118,7 @@ export class Runner implements BeforeApplicationShutdown {
   /** @returns whether there was something to execute. */
   private async dispatch(): Promise<boolean> {
     try {
-      return (await this.server.dispatch()).run !== null;
+      return (await this.server.dispatch(() => this.starts.wake(WOKEN_BY_A_START))).run !== null;
     } catch (error) {
       this.logger.error({ err: error }, 'A slot could not be filled');
       await delay(POLL_MS);

@@ -149,8 +149,8 @@ export class LeasesService implements OnModuleInit {
   private async lock(leaseId: string, fencingToken?: number): Promise<EnvironmentLease> {
     await this.em.execute(`select 1 from environment_leases where id = ? for no key update`, [leaseId]);
     const lease = await this.require(leaseId);
-    this.assertMayTouch(lease);
     if (fencingToken === undefined && currentActor().type === 'agent') throw new FencingTokenRequiredError();
+    this.assertMayTouch(lease);
     if (fencingToken !== undefined && fencingToken !== lease.fencingToken) throw new LeaseLostError(leaseId);
     return lease;
   }

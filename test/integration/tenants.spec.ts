@@ -49,7 +49,7 @@ describe('a company', () => {
     }
     return answers;
   };
-  const for_ = (who: string[], writes?: boolean) =>
+  const asked = (who: string[], writes?: boolean) =>
     aboutUs.filter(({ policy, route }) => {
       const audience = POLICIES[policy];
       return who.includes(audience.who) && (writes ?? audience.writes) === audience.writes && !/metrics$/.test(route);
@@ -80,25 +80,25 @@ describe('a company', () => {
   });
 
   it.each(KINDS.slice(2))('does not let %s of its own do what is for operators', async (_who, kind) => {
-    const forOperators = for_(['operators', 'instance']);
+    const forOperators = asked(['operators', 'instance']);
     expect(forOperators.length).toBeGreaterThan(30);
     expect(await otherwise(callers[kind], forOperators, [403, 'operator_only'])).toEqual([]);
   });
 
   it('lets an operator of its own who can read only change nothing', async () => {
-    const changing = for_(['members', 'operators'], true);
+    const changing = asked(['members', 'operators'], true);
     expect(changing.length).toBeGreaterThan(30);
     expect(await otherwise(callers.reader, changing, [403, 'read_only_key'])).toEqual([]);
   });
 
   it.each(KINDS.slice(0, 2))('does not make %s of its own one of the instance', async (_who, kind) => {
-    const ofInstance = for_(['instance']);
+    const ofInstance = asked(['instance']);
     expect(ofInstance.length).toBeGreaterThan(8);
     expect(await otherwise(callers[kind], ofInstance, [403, 'instance_key_required'])).toEqual([]);
   });
 
   it.each(KINDS)('can be read by %s of its own', async (_who, kind) => {
-    const readable = for_(['members'], false).filter(({ route }) => !/(stream|agents\/me)$/.test(route));
+    const readable = asked(['members'], false).filter(({ route }) => !/(stream|agents\/me)$/.test(route));
     expect(readable.length).toBeGreaterThan(20);
     const refused = [];
     for (const request of readable) {

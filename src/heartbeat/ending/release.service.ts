@@ -32,10 +32,10 @@ export class ReleaseService {
    */
   async release(leaseId: string, { reason, fencingToken, force }: Release): Promise<EnvironmentLease> {
     const lease = await this.leases.require(leaseId);
-    this.leases.assertMayTouch(lease);
     // Only with its first lease does a run end; a further one goes alone.
     const runId = lease.runLeaseId === leaseId ? lease.heartbeatRunId : null;
     if (lease.status !== 'active' || !runId) return this.leases.release(leaseId, reason, fencingToken);
+    this.leases.assertMayTouch(lease);
     if (!force) throw new LeaseHeldByRunError(leaseId, runId);
     assertOperator();
     await this.revoke(runId, leaseId, reason);

@@ -88,6 +88,7 @@ describe('who calls', () => {
 
   it('refuses a credential also where none is needed, before it looks for anything', async () => {
     expect((await operator.as('nonsense').get(`/companies/${newId()}`)).status).toBe(401);
+    expect((await operator.as('nonsense').get('/health')).status).toBe(401);
   });
 
   it('refuses a revoked key from the next request on', async () => {

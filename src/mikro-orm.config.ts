@@ -2,6 +2,7 @@ import { defineConfig, type Options } from '@mikro-orm/postgresql';
 import { Activity } from './activity/activity.entity.js';
 import { AgentApiKey } from './agents/agent-api-key.entity.js';
 import { Agent } from './agents/agent.entity.js';
+import { OperatorKey } from './auth/operator-keys/operator-key.entity.js';
 import { Company } from './companies/company.entity.js';
 import { Environment } from './environments/environment.entity.js';
 import { ExecutionWorkspace } from './environments/execution-workspace.entity.js';
@@ -18,6 +19,7 @@ export const ormOptions = (connection: Options): Options =>
     ...connection,
     entities: [
       Company,
+      OperatorKey,
       Environment,
       ExecutionWorkspace,
       Agent,

@@ -1,7 +1,8 @@
 import { EntityManager } from '@mikro-orm/postgresql';
-import { Injectable } from '@nestjs/common';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { validate } from 'uuid';
-import { assertOperator, canSeeCompany } from '../auth/access.js';
+import { canSeeCompany } from '../auth/access.js';
+import { OwnedThings } from '../auth/owned-things.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { assertUsableEnvironment } from '../companies/environment-reference.js';
 import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
@@ -19,13 +20,18 @@ import { validateRuntimeConfig } from './runtime-config.js';
 const DEFAULT_ADAPTER = 'process';
 
 @Injectable()
-export class AgentsService {
+export class AgentsService implements OnModuleInit {
   constructor(
     private readonly em: EntityManager,
     private readonly events: DomainEvents,
     private readonly companies: CompaniesService,
     private readonly adapters: AdapterCatalog,
+    private readonly things: OwnedThings,
   ) {}
+
+  onModuleInit(): void {
+    this.things.register('agents', (id) => this.require(id));
+  }
 
   /**
    * The company's agents, newest first, terminated ones included.
@@ -67,11 +73,10 @@ export class AgentsService {
     return this.require(actor.id);
   }
 
-  /** @throws NotFoundError, OperatorOnlyError, CompanyArchivedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError */
+  /** @throws NotFoundError, CompanyArchivedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError */
   async create(companyId: string, fields: CreateAgentDto): Promise<Agent> {
     return inTransaction(this.em, async () => {
       await this.companies.requireActive(companyId);
-      assertOperator();
       const { adapterType = DEFAULT_ADAPTER, adapterConfig = {}, runtimeConfig = {}, metadata, ...rest } = fields;
       const agent = this.em.create(Agent, {
         ...rest,
@@ -89,7 +94,7 @@ export class AgentsService {
     });
   }
 
-  /** @throws NotFoundError, OperatorOnlyError, AgentTerminatedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError */
+  /** @throws NotFoundError, AgentTerminatedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError */
   async update(agentId: string, { replaceAdapterConfig, ...changes }: UpdateAgentDto): Promise<Agent> {
     return inTransaction(this.em, async () => {
       const agent = await this.lock(agentId);
@@ -107,11 +112,10 @@ export class AgentsService {
   /**
    * The agent for an operator who is about to change it, its row held until the transaction ends. In the order of
    * locks it comes after the company and before issues and runs.
-   * @throws NotFoundError, OperatorOnlyError
+   * @throws NotFoundError
    */
   async lock(agentId: string): Promise<Agent> {
     await this.require(agentId);
-    assertOperator();
     await this.em.execute('select id from agents where id = ? for no key update', [agentId]);
     const agent = await this.em.findOne(Agent, { id: agentId, deletedAt: null }, { refresh: true });
     if (!agent) throw new NotFoundError('Agent');

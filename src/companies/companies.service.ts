@@ -1,12 +1,11 @@
 import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
-import { assertCompanyAccess, assertOperator } from '../auth/access.js';
+import { assertCompanyAccess, visibleCompanies } from '../auth/access.js';
 import { violatedConstraint } from '../database/database-errors.js';
 import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
-import { currentActor } from '../events/request-scope.js';
 import type { CreateCompanyDto, UpdateCompanyDto } from './company.dto.js';
 import { CompanyArchived, CompanyCreated, CompanyUpdated } from './companies.events.js';
 import { CompanyArchivedError, IssuePrefixTakenError } from './company-errors.js';
@@ -21,10 +20,10 @@ export class CompaniesService {
     private readonly events: DomainEvents,
   ) {}
 
-  /** Newest first; an agent sees its own only. */
+  /** Newest first; those that the caller can see. */
   async list({ limit = MAX_PAGE, cursor }: PageRequest): Promise<Page<Company>> {
-    const actor = currentActor();
-    const own = actor.type === 'agent' ? { id: actor.companyId } : {};
+    const visible = visibleCompanies();
+    const own = visible === null ? {} : { id: { $in: [...visible] } };
     const before = idFromCursor(cursor);
     const where = { $and: [own, before === null ? {} : { id: { $lt: before } }] };
     const rows = await this.em.find(Company, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
@@ -49,9 +48,8 @@ export class CompaniesService {
     return company;
   }
 
-  /** @throws OperatorOnlyError, IssuePrefixTakenError */
+  /** @throws IssuePrefixTakenError */
   async create({ name, description = null, issuePrefix }: CreateCompanyDto): Promise<Company> {
-    assertOperator();
     return inTransaction(this.em, async () => {
       await lockPrefixes(this.em);
       const prefix = issuePrefix ?? (await freePrefix(this.em, name));
@@ -62,7 +60,7 @@ export class CompaniesService {
     });
   }
 
-  /** @throws NotFoundError, OperatorOnlyError, UnusableEnvironmentError */
+  /** @throws NotFoundError, UnusableEnvironmentError */
   async update(companyId: string, changes: UpdateCompanyDto): Promise<Company> {
     return inTransaction(this.em, async () => {
       const company = await this.lock(companyId);
@@ -78,7 +76,7 @@ export class CompaniesService {
 
   /**
    * Takes no new wakes from now on; what runs ends by itself. Repeating it changes nothing.
-   * @throws NotFoundError, OperatorOnlyError
+   * @throws NotFoundError
    */
   async archive(companyId: string): Promise<Company> {
     return inTransaction(this.em, async () => {
@@ -93,7 +91,6 @@ export class CompaniesService {
   /** The row, held until the transaction ends: the first lock in the order of locks. */
   private async lock(companyId: string): Promise<Company> {
     assertCompanyAccess(companyId);
-    assertOperator();
     await this.em.execute('select id from companies where id = ? for no key update', [companyId]);
     const company = await this.em.findOne(Company, companyId, { refresh: true });
     if (!company) throw new NotFoundError('Company');

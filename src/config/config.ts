@@ -1,5 +1,10 @@
+import { isIP } from 'node:net';
+
 /** What a process does: answer HTTP requests, execute runs, or both. */
 export type Role = 'api' | 'runner';
+
+/** Who may call: whoever reaches the server's loopback address, or who shows a credential. */
+export type AuthMode = 'local_trusted' | 'authenticated';
 
 /** How this process was told to run; read once at start from `BERTH_*` variables. */
 export class BerthConfig {
@@ -9,6 +14,9 @@ export class BerthConfig {
   readonly databaseUrl: string | null;
   /** Whether the operator says that the database was restored from a backup. */
   readonly restored: boolean;
+  readonly auth: AuthMode;
+  /** What the first operator key of an authenticated server is to be; null to have one made. A secret. */
+  readonly bootstrapKey: string | null;
   readonly host: string;
   /** 0 until the server listens, when it was told to take any free port. */
   readonly port: number;
@@ -44,5 +52,15 @@ export class BerthConfig {
   }
 }
 
+/** Whether only this machine reaches a server that listens there. */
+export const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+
+/** What a server that listens on every address is reached by from its own machine. */
+const FROM_HERE: Record<string, string> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
+
 /** The address of the API as seen from this machine. */
-export const localUrl = (host: string, port: number) => `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+export function localUrl(listensOn: string, port: number): string {
+  const host = FROM_HERE[listensOn] ?? listensOn;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}

@@ -1,7 +1,19 @@
 import { applyDecorators } from '@nestjs/common';
 import { Transform } from 'class-transformer';
-import { ArrayNotEmpty, IsIn, IsInt, IsOptional, Max, Min, Validate, ValidatorConstraint } from 'class-validator';
+import {
+  ArrayNotEmpty,
+  isFQDN,
+  IsIn,
+  IsInt,
+  IsOptional,
+  Max,
+  Min,
+  Validate,
+  ValidatorConstraint,
+  type ValidationArguments,
+} from 'class-validator';
 import { isIP } from 'node:net';
+import { isLoopback, type AuthMode } from './config.js';
 
 /** A whole number in a range, said in one sentence whatever is wrong with it. */
 function WholeNumber(min: number, max: number, unit = ''): PropertyDecorator {
@@ -14,20 +26,44 @@ function WholeNumber(min: number, max: number, unit = ''): PropertyDecorator {
   );
 }
 
+const AUTH_MODES: readonly AuthMode[] = ['local_trusted', 'authenticated'];
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
 /** Local trusted mode has no credentials: whoever reaches the port is the operator. */
-@ValidatorConstraint({ name: 'loopback' })
-class IsLoopback {
-  validate(host: unknown): boolean {
+@ValidatorConstraint({ name: 'host' })
+class IsHostForMode {
+  validate(host: unknown, { object }: ValidationArguments): boolean {
     if (typeof host !== 'string') return false;
-    return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+    const { BERTH_AUTH } = object as EnvironmentVariables;
+    return BERTH_AUTH === 'authenticated' ? isIP(host) !== 0 || isFQDN(host, { require_tld: false }) : isLoopback(host);
+  }
+
+  defaultMessage({ object }: ValidationArguments): string {
+    if ((object as EnvironmentVariables).BERTH_AUTH === 'authenticated') return 'must be an address of this machine';
+    return (
+      'must be a loopback address (127.0.0.1, ::1 or localhost), because whoever reaches this server is its operator; ' +
+      'leave it out, and let an SSH tunnel to this machine give others access, or set BERTH_AUTH=authenticated, so that ' +
+      'every request needs a key'
+    );
+  }
+}
+
+/** Short enough for a header, and long enough that nobody can guess it from its hash. */
+const GIVEN_KEY = /^[!-~]{32,512}$/;
+/** A key of random letters and digits has more than this many different ones; a phrase that is repeated has not. */
+const DIFFERENT_CHARACTERS = 10;
+
+@ValidatorConstraint({ name: 'strongKey' })
+class IsStrongKey {
+  validate(key: unknown): boolean {
+    if (typeof key !== 'string' || !GIVEN_KEY.test(key) || key.startsWith('berth_')) return false;
+    return new Set(key).size >= DIFFERENT_CHARACTERS;
   }
 
   defaultMessage(): string {
     return (
-      'must be a loopback address (127.0.0.1, ::1 or localhost), because whoever reaches this server is its operator; ' +
-      'leave it out, and let an authenticating proxy or an SSH tunnel on this machine give others access'
+      'must be 32 to 512 letters, digits and signs without spaces, at least 10 of them different, and not begin with ' +
+      'berth_; make one with: openssl rand -hex 32'
     );
   }
 }
@@ -69,7 +105,15 @@ export class EnvironmentVariables {
   BERTH_RESTORED?: '0' | '1';
 
   @IsOptional()
-  @Validate(IsLoopback)
+  @IsIn(AUTH_MODES, { message: `must be one of ${AUTH_MODES.join(', ')}` })
+  BERTH_AUTH?: AuthMode;
+
+  @IsOptional()
+  @Validate(IsStrongKey)
+  BERTH_BOOTSTRAP_KEY?: string;
+
+  @IsOptional()
+  @Validate(IsHostForMode)
   BERTH_HOST?: string;
 
   @IsOptional()

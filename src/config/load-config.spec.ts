@@ -1,5 +1,6 @@
 import { loadConfig } from './load-config.js';
 
+const KEY = '0f1e2d3c4b5a69788796a5b4c3d2e1f0';
 const load = (environment: NodeJS.ProcessEnv) => loadConfig(environment, '/srv/berth');
 
 describe(loadConfig.name, () => {
@@ -8,6 +9,8 @@ describe(loadConfig.name, () => {
       home: '/srv/berth/.berth',
       databaseUrl: null,
       restored: false,
+      auth: 'local_trusted',
+      bootstrapKey: null,
       host: '127.0.0.1',
       port: 3100,
       roles: new Set(['api', 'runner']),
@@ -77,6 +80,8 @@ describe(loadConfig.name, () => {
     ['BERTH_DATABASE_URL', 'mysql://user:secret@host/db', 'must look like postgres://user:password@host:5432/database'],
     ['BERTH_DATABASE_URL', 'postgres://host', 'must look like postgres://user:password@host:5432/database'],
     ['BERTH_PUBLIC_URL', 'berth.example', 'must be an http or https address'],
+    ['BERTH_AUTH', 'none', 'must be one of local_trusted, authenticated; it is "none"'],
+    ['BERTH_BOOTSTRAP_KEY', KEY, 'is of use only with BERTH_AUTH=authenticated'],
     ['BERTH_PROT', '3100', 'is not a setting of Berth; check its spelling'],
   ])('refuses %s=%s', (name, value, sentence) => {
     expect(() => load({ [name]: value })).toThrow(new RegExp(`^  ${name} ${sentence}$`, 'm'));
@@ -88,6 +93,30 @@ describe(loadConfig.name, () => {
       expect(() => load({ BERTH_HOST: host })).toThrow(/BERTH_HOST must be a loopback address .*; leave it out, and/);
     },
   );
+
+  it.each(['0.0.0.0', '192.168.1.10', '::', 'berth.example', 'localhost'])(
+    'listens on %s where every request needs a key',
+    (host) => {
+      const config = load({ BERTH_HOST: host, BERTH_AUTH: 'authenticated', BERTH_BOOTSTRAP_KEY: KEY });
+      expect(config).toMatchObject({ host, auth: 'authenticated', bootstrapKey: KEY });
+    },
+  );
+
+  it('sends agents to this machine where it listens on every address', () => {
+    const all = (host: string) => load({ BERTH_HOST: host, BERTH_AUTH: 'authenticated' }).publicUrl;
+    expect([all('0.0.0.0'), all('::')]).toEqual(['http://127.0.0.1:3100', 'http://[::1]:3100']);
+  });
+
+  it.each([
+    ['short', KEY.slice(1)],
+    ['with a space', `${KEY} ${KEY}`],
+    ['repeated', 'abcabcabcabcabcabcabcabcabcabcabcabc'],
+    ['that looks like one of ours', `berth_${KEY}`],
+  ])('refuses a first key that is %s, and does not repeat it', (_what, key) => {
+    const refuse = () => load({ BERTH_AUTH: 'authenticated', BERTH_BOOTSTRAP_KEY: key });
+    expect(refuse).toThrow(/^  BERTH_BOOTSTRAP_KEY must be 32 to 512 letters.*openssl rand -hex 32$/m);
+    expect(refuse).not.toThrow(key);
+  });
 
   it('asks a process without the role api where the API is', () => {
     expect(() => load({ BERTH_ROLES: 'runner' })).toThrow('BERTH_PUBLIC_URL must be set');

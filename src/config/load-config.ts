@@ -20,6 +20,9 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
       '  BERTH_PUBLIC_URL must be set where BERTH_ROLES leaves out api: it is where agents’ processes reach the API',
     );
   }
+  if (variables.BERTH_BOOTSTRAP_KEY && variables.BERTH_AUTH !== 'authenticated') {
+    sentences.push('  BERTH_BOOTSTRAP_KEY is of use only with BERTH_AUTH=authenticated');
+  }
   if (sentences.length > 0) {
     throw new StartupError(`Berth cannot start with these settings:\n${sentences.join('\n')}`);
   }
@@ -29,6 +32,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
     home: path.resolve(cwd, variables.BERTH_HOME ?? '.berth'),
     databaseUrl: variables.BERTH_DATABASE_URL ?? null,
     restored: variables.BERTH_RESTORED === '1',
+    auth: variables.BERTH_AUTH ?? 'local_trusted',
+    bootstrapKey: variables.BERTH_BOOTSTRAP_KEY ?? null,
     host,
     port,
     roles: new Set(variables.BERTH_ROLES ?? ['api', 'runner']),
@@ -43,9 +48,12 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
   });
 }
 
-/** What is wrong with one variable; a value that may hold a password is not repeated. */
+/** Variables whose values are secrets, or may hold one. */
+const SECRET = /_(URL|KEY)$/;
+
+/** What is wrong with one variable; a secret is not repeated. */
 function sentence({ property, constraints = {} }: ValidationError, given: string | undefined): string {
   if ('whitelistValidation' in constraints) return `  ${property} is not a setting of Berth; check its spelling`;
   const [problem] = Object.values(constraints);
-  return `  ${property} ${problem}${property.endsWith('_URL') ? '' : `; it is "${given}"`}`;
+  return `  ${property} ${problem}${SECRET.test(property) ? '' : `; it is "${given}"`}`;
 }

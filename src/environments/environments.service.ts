@@ -1,6 +1,7 @@
 import { EntityManager, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
-import { Injectable } from '@nestjs/common';
-import { assertOperator, canSeeCompany } from '../auth/access.js';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { canSeeCompany } from '../auth/access.js';
+import { OwnedThings } from '../auth/owned-things.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { violatedConstraint } from '../database/database-errors.js';
 import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
@@ -36,7 +37,7 @@ export interface EnvironmentFilter extends PageRequest {
 }
 
 @Injectable()
-export class EnvironmentsService {
+export class EnvironmentsService implements OnModuleInit {
   constructor(
     private readonly em: EntityManager,
     private readonly events: DomainEvents,
@@ -44,7 +45,12 @@ export class EnvironmentsService {
     private readonly drivers: DriverRegistry,
     private readonly locals: LocalEnvironments,
     private readonly usages: EnvironmentUsages,
+    private readonly things: OwnedThings,
   ) {}
+
+  onModuleInit(): void {
+    this.things.register('environments', (id) => this.require(id));
+  }
 
   /**
    * The company's environments, newest first. A company that has no local one yet gets it now: it is where runs go
@@ -82,11 +88,10 @@ export class EnvironmentsService {
     return this.locals.ensure(companyIds);
   }
 
-  /** @throws NotFoundError, OperatorOnlyError, CompanyArchivedError, UnknownDriverError, InvalidInputError, EnvironmentNameTakenError, LocalEnvironmentExistsError */
+  /** @throws NotFoundError, CompanyArchivedError, UnknownDriverError, InvalidInputError, EnvironmentNameTakenError, LocalEnvironmentExistsError */
   async create(companyId: string, { config = {}, ...fields }: CreateEnvironmentDto): Promise<Environment> {
     return inTransaction(this.em, async () => {
       await this.companies.requireActive(companyId);
-      assertOperator();
       assertEnvVars(fields.envVars);
       const valid = this.drivers.get(fields.driver).validateConfig(config);
       const environment = this.em.create(Environment, { ...fields, companyId, config: valid });
@@ -97,7 +102,7 @@ export class EnvironmentsService {
     });
   }
 
-  /** @throws NotFoundError, OperatorOnlyError, InvalidInputError, EnvironmentNameTakenError, EnvironmentArchivedError */
+  /** @throws NotFoundError, InvalidInputError, EnvironmentNameTakenError, EnvironmentArchivedError */
   async update(environmentId: string, { status, ...changes }: UpdateEnvironmentDto): Promise<Environment> {
     return inTransaction(this.em, async () => {
       const environment = await this.lock(environmentId);
@@ -117,7 +122,7 @@ export class EnvironmentsService {
   /**
    * Moves it to another state: `draining` and `archived` take no new leases, and what runs there ends by itself.
    * Repeating it changes nothing.
-   * @throws NotFoundError, OperatorOnlyError, EnvironmentArchivedError
+   * @throws NotFoundError, EnvironmentArchivedError
    */
   async changeStatus(environmentId: string, status: EnvironmentStatus): Promise<Environment> {
     return inTransaction(this.em, async () => {
@@ -130,7 +135,7 @@ export class EnvironmentsService {
   /**
    * Takes no new leases. Without a grace what runs there ends by itself; with one it is ended when that is over, also
    * where the environment was draining already.
-   * @throws NotFoundError, OperatorOnlyError, EnvironmentArchivedError
+   * @throws NotFoundError, EnvironmentArchivedError
    */
   async drain(environmentId: string, { graceSec, reason }: DrainEnvironmentDto): Promise<Environment> {
     if (graceSec === undefined) return this.changeStatus(environmentId, 'draining');
@@ -144,7 +149,6 @@ export class EnvironmentsService {
   private drainWithin(environmentId: string, graceSec: number, reason: string | null): Promise<Environment | null> {
     return inTransaction(this.em, async () => {
       await this.require(environmentId);
-      assertOperator();
       await holdRunsIn(this.em, environmentId);
       const environment = await this.lock(environmentId);
       if (environment.status === 'archived') throw new EnvironmentArchivedError();
@@ -160,7 +164,7 @@ export class EnvironmentsService {
 
   /**
    * Takes it away from its users. The row stays, because the record names it.
-   * @throws NotFoundError, OperatorOnlyError, EnvironmentInUseError while anything is held in it.
+   * @throws NotFoundError, EnvironmentInUseError while anything is held in it.
    */
   async delete(environmentId: string): Promise<void> {
     await inTransaction(this.em, async () => {
@@ -200,7 +204,6 @@ export class EnvironmentsService {
   /** The row, held until the transaction ends: whoever is placing a run there holds it too, so one waits for the other. */
   private async lock(environmentId: string): Promise<Environment> {
     await this.require(environmentId);
-    assertOperator();
     await this.em.execute('select id from environments where id = ? for no key update', [environmentId]);
     const environment = await this.em.findOne(Environment, { id: environmentId, deletedAt: null }, { refresh: true });
     if (!environment) throw new NotFoundError('Environment');

@@ -33,6 +33,8 @@ const IGNORED_FIELDS = {
     'onboardingFirstAgent',
   ],
   agentKey: ['scope'],
+  // Where it was asked for from; to confine a key, name its companies.
+  operatorKey: ['requestedCompanyId'],
   wake: ['failedRunId', 'debug', 'idempotencyKey'],
   issue: [
     'projectId',

@@ -1,7 +1,8 @@
 import { EntityManager } from '@mikro-orm/postgresql';
-import { Injectable } from '@nestjs/common';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { validate } from 'uuid';
 import { assertOperator, canSeeCompany } from '../auth/access.js';
+import { OwnedThings } from '../auth/owned-things.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { CompanyArchivedError, UnusableEnvironmentError } from '../companies/company-errors.js';
 import { assertUsableEnvironment } from '../companies/environment-reference.js';
@@ -28,6 +29,8 @@ import {
   type IssueState,
 } from './issues.events.js';
 
+/** Where an issue's runs go is for operators to choose. */
+const PLACE_FIELDS = ['environmentId', 'executionWorkspaceId'];
 const IDENTIFIER = /^[A-Z][A-Z0-9]{0,9}-[1-9][0-9]{0,9}$/;
 
 /**
@@ -35,13 +38,18 @@ const IDENTIFIER = /^[A-Z][A-Z0-9]{0,9}-[1-9][0-9]{0,9}$/;
  * in the same transaction. Places are locked last, after everything is told.
  */
 @Injectable()
-export class IssuesService {
+export class IssuesService implements OnModuleInit {
   constructor(
     private readonly em: EntityManager,
     private readonly events: DomainEvents,
     private readonly companies: CompaniesService,
     private readonly comments: IssueCommentsService,
+    private readonly things: OwnedThings,
   ) {}
+
+  onModuleInit(): void {
+    this.things.register('issues', (id) => this.require(id), { named: true });
+  }
 
   /**
    * Newest first.
@@ -76,10 +84,14 @@ export class IssuesService {
     return issue;
   }
 
-  /** @throws NotFoundError, CompanyArchivedError, UnknownAssigneeError, UnusableEnvironmentError, UnusableWorkspaceError */
+  /**
+   * @throws NotFoundError, OperatorOnlyError when an agent says where the issue's runs go, CompanyArchivedError,
+   * UnknownAssigneeError, UnusableEnvironmentError, UnusableWorkspaceError
+   */
   async create(companyId: string, fields: CreateIssueDto): Promise<Issue> {
     return inTransaction(this.em, async () => {
       await this.companies.requireActive(companyId);
+      if (fields.environmentId || fields.executionWorkspaceId) assertOperator();
       const name = await this.nextName(companyId);
       const assigneeAgentId = fields.assigneeAgentId?.toLowerCase() ?? null;
       if (assigneeAgentId) assertAmong(await lockAgents(this.em, companyId, [assigneeAgentId]), assigneeAgentId);
@@ -95,7 +107,8 @@ export class IssuesService {
 
   /**
    * Changes the issue, and then adds a comment if one comes with it.
-   * @throws NotFoundError, IssueChangingError, UnknownAssigneeError, UnusableEnvironmentError, UnusableWorkspaceError
+   * @throws NotFoundError, OperatorOnlyError when an agent says where the issue's runs go, IssueChangingError,
+   * UnknownAssigneeError, UnusableEnvironmentError, UnusableWorkspaceError
    */
   async update(
     idOrIdentifier: string,
@@ -107,6 +120,7 @@ export class IssuesService {
       const mentioned = body === undefined ? [] : await this.comments.mentionsIn(present.companyId, body);
       const locked = await this.lock(present, mentioned, changes.assigneeAgentId);
       const { issue, fields } = await this.changeLocked(locked.issue, changes);
+      if (PLACE_FIELDS.some((field) => fields.includes(field))) assertOperator();
       const comment =
         body === undefined
           ? null
@@ -123,12 +137,11 @@ export class IssuesService {
 
   /**
    * Takes the issue out of its users' sight; its row stays, because the record names it.
-   * @throws NotFoundError, OperatorOnlyError, IssueHasLiveRunError
+   * @throws NotFoundError, IssueHasLiveRunError
    */
   async delete(idOrIdentifier: string): Promise<void> {
     return inTransaction(this.em, async () => {
       const present = await this.require(idOrIdentifier);
-      assertOperator();
       await this.lock(present, []);
       const issue = await this.require(present.id);
       if (issue.executionRunId) throw new IssueHasLiveRunError(issue.executionRunId);

@@ -1,5 +1,6 @@
 import { Body, Controller, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
 import { ApiForbiddenResponse, ApiGoneResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { Access } from '../auth/access.decorator.js';
 import type { Page } from '../database/page.js';
 import { ApiPage } from '../http/api-page.decorator.js';
 import { IdPipe } from '../http/id.pipe.js';
@@ -16,6 +17,7 @@ export class LeasesController {
 
   /** A company's leases, newest first. */
   @Get('companies/:companyId/environment-leases')
+  @Access('members:read')
   @ApiPage(LeaseResponse)
   async list(
     @Param('companyId', IdPipe) companyId: string,
@@ -26,6 +28,7 @@ export class LeasesController {
 
   /** An environment's leases, newest first. */
   @Get('environments/:id/leases')
+  @Access('members:read')
   @ApiPage(LeaseResponse)
   async ofEnvironment(
     @Param('id', IdPipe) id: string,
@@ -36,6 +39,7 @@ export class LeasesController {
 
   /** One lease. */
   @Get('environment-leases/:leaseId')
+  @Access('members:read')
   @ApiOkResponse({ type: LeaseResponse })
   async get(@Param('leaseId', IdPipe) leaseId: string): Promise<LeaseResponse> {
     return LeaseResponse.from(await this.leases.require(leaseId));
@@ -43,6 +47,7 @@ export class LeasesController {
 
   /** Notes things with an active lease. */
   @Patch('environment-leases/:leaseId')
+  @Access('members:write')
   @ApiOkResponse({ type: LeaseResponse })
   @ApiForbiddenResponse(TOKEN_REQUIRED)
   @ApiGoneResponse(NOT_HELD)
@@ -52,6 +57,7 @@ export class LeasesController {
 
   /** Extends a lease that has not expired. */
   @Post('environment-leases/:leaseId/renew')
+  @Access('members:write')
   @HttpCode(200)
   @ApiOkResponse({ type: LeaseResponse })
   @ApiForbiddenResponse(TOKEN_REQUIRED)

@@ -1,7 +1,8 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { EntityManager, raw } from '@mikro-orm/postgresql';
 import type { FilterQuery } from '@mikro-orm/core';
 import { assertCompanyAccess } from '../auth/access.js';
+import { OwnedThings } from '../auth/owned-things.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
@@ -11,7 +12,7 @@ import { DomainEvents } from '../events/domain-events.js';
 import { currentActor } from '../events/request-scope.js';
 import { EndLeases } from './end-leases.js';
 import { EnvironmentLease, type ShownLeaseStatus } from './environment-lease.entity.js';
-import { FencingTokenRequiredError, LeaseLostError } from './lease-errors.js';
+import { FencingTokenRequiredError, LeaseLostError, OtherRunsLeaseError } from './lease-errors.js';
 import { LeaseMetadataChanged } from './leases.events.js';
 import { RenewLeases } from './renew-leases.js';
 
@@ -29,7 +30,7 @@ const MAX_METADATA_BYTES = 65_536;
 
 /** What is asked of leases one at a time; how they begin and end in numbers is in the files named for it. */
 @Injectable()
-export class LeasesService {
+export class LeasesService implements OnModuleInit {
   constructor(
     private readonly em: EntityManager,
     private readonly events: DomainEvents,
@@ -37,7 +38,12 @@ export class LeasesService {
     private readonly environments: EnvironmentsService,
     private readonly renewals: RenewLeases,
     private readonly ends: EndLeases,
+    private readonly things: OwnedThings,
   ) {}
+
+  onModuleInit(): void {
+    this.things.register('environment-leases', (id) => this.require(id));
+  }
 
   /** A company's leases, newest first. */
   async ofCompany(companyId: string, filter: LeaseFilter): Promise<Page<EnvironmentLease>> {
@@ -130,10 +136,21 @@ export class LeasesService {
     if (status !== 'active' || over) throw new LeaseLostError(id);
   }
 
+  /**
+   * A run's leases are that run's, whoever in the company can read their fencing tokens.
+   * @throws OtherRunsLeaseError
+   */
+  assertMayTouch({ heartbeatRunId }: EnvironmentLease): void {
+    const actor = currentActor();
+    if (actor.type !== 'agent') return;
+    if (actor.runId === null || heartbeatRunId !== actor.runId) throw new OtherRunsLeaseError();
+  }
+
   private async lock(leaseId: string, fencingToken?: number): Promise<EnvironmentLease> {
     await this.em.execute(`select 1 from environment_leases where id = ? for no key update`, [leaseId]);
     const lease = await this.require(leaseId);
     if (fencingToken === undefined && currentActor().type === 'agent') throw new FencingTokenRequiredError();
+    this.assertMayTouch(lease);
     if (fencingToken !== undefined && fencingToken !== lease.fencingToken) throw new LeaseLostError(leaseId);
     return lease;
   }

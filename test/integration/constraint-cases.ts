@@ -16,6 +16,8 @@ export const RECORD = `
     (id('agent'), id('company'), 'deckhand', 'process'), (id('their agent'), id('their company'), 'deckhand', 'process');
   insert into agent_api_keys (id, company_id, agent_id, name, token_hash)
     values (id('key'), id('company'), id('agent'), 'k', '\\x00');
+  insert into operator_keys (id, name, token_hash, given, created_by)
+    values (id('operator key'), 'k', '\\x00', false, 'u'), (id('given key'), 'k', '\\x00', true, 'u');
   insert into issues (id, company_id, number, identifier, title) values
     (id('issue'), id('company'), 1, 'OUR-1', 'Fix the anchor'), (id('idle issue'), id('company'), 2, 'OUR-2', 'Paint'),
     (id('their issue'), id('their company'), 1, 'THE-1', 'Fix the anchor');
@@ -223,6 +225,11 @@ export const INVARIANTS: ConstraintCase[] = [
      select new, company_id, agent_id, source, 'skipped', 'timer_disabled', now(), 'user', 'u'
      from agent_wakeup_requests, (values (id('new')), (id('newer'))) as ids (new) where id = id('wake')`,
   ],
+  [
+    'a second first key that was given',
+    'operator_keys_one_given',
+    set('operator_keys', 'operator key', 'given = true'),
+  ],
 ];
 
 /** States that say when and why. */
@@ -368,6 +375,11 @@ export const STATES: ConstraintCase[] = [
   ['an idle agent with a time of pause', 'agents_paused_has_time', set('agents', 'agent', 'paused_at = now()')],
   ['a deleted agent that can be woken', 'agents_deleted_is_terminated', set('agents', 'agent', 'deleted_at = now()')],
   [
+    'an operator key that was revoked by nobody',
+    'operator_keys_revoked_by_somebody',
+    set('operator_keys', 'operator key', 'revoked_at = now()'),
+  ],
+  [
     'an archived company without a time',
     'companies_archived_has_time',
     set('companies', 'company', `status = 'archived'`),
@@ -391,6 +403,11 @@ export const STATES: ConstraintCase[] = [
 
 /** Words, names and sizes. */
 export const VALUES: ConstraintCase[] = [
+  [
+    'an operator key for no company at all',
+    'operator_keys_names_companies',
+    set('operator_keys', 'operator key', `company_ids = '{}'`),
+  ],
   ...(
     [
       ['companies', 'company', 'status'],
@@ -444,6 +461,7 @@ export const VALUES: ConstraintCase[] = [
       ['environments', 'local'],
       ['agents', 'agent'],
       ['agent_api_keys', 'key'],
+      ['operator_keys', 'operator key'],
       ['execution_workspaces', 'workspace'],
     ] as const
   ).map(([table, row]): ConstraintCase => [

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { AdapterRegistry } from '../adapters/adapter-registry.js';
-import { mintToken } from '../../auth/token.js';
+import { RunTokens } from '../../auth/run-tokens.js';
 import { BerthConfig } from '../../config/config.js';
 import { newId } from '../../database/id.js';
 import { inTransaction } from '../../database/transaction.js';
@@ -34,6 +34,7 @@ export class ClaimRuns {
     private readonly places: BeginPlaces,
     private readonly endRuns: EndRuns,
     private readonly adapters: AdapterRegistry,
+    private readonly tokens: RunTokens,
     private readonly identity: RunnerIdentity,
     private readonly config: BerthConfig,
   ) {}
@@ -72,10 +73,7 @@ export class ClaimRuns {
 
   private async start(starts: Start[], sentAt: number): Promise<ClaimedRun[]> {
     if (starts.length === 0) return [];
-    const starting = starts.map((start): Starting => {
-      const { token, hash } = mintToken('run', start.run.id);
-      return { ...start, leaseId: newId(), token, tokenHash: hash };
-    });
+    const starting = await Promise.all(starts.map((start) => this.prepare(start)));
     await this.places.takeOver(
       starting.flatMap(({ seat, leaseId }) => (seat.kept ? [{ id: seat.kept.id, leaseId }] : [])),
     );
@@ -100,6 +98,12 @@ export class ClaimRuns {
     );
     const deadline = sentAt + this.config.leaseTtlSec * 1000;
     return starting.map((one) => claimedRun(one, leases.get(one.leaseId)!, placements.get(one.run.id)!, deadline));
+  }
+
+  private async prepare(start: Start): Promise<Starting> {
+    const { id: runId, agent_id: agentId, company_id: companyId } = start.run;
+    const { token, hash } = await this.tokens.mint({ runId, agentId, companyId });
+    return { ...start, leaseId: newId(), token, tokenHash: hash };
   }
 
   private leaseFor(starting: Starting): LeaseRequest {

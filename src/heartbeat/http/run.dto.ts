@@ -99,6 +99,8 @@ export class RunRowResponse {
   processGroupId: number | null;
   processStartedAt: Date | null;
   lastOutputAt: Date | null;
+  /** When its token was last shown, to about a minute. */
+  tokenLastUsedAt: Date | null;
   cancelRequestedAt: Date | null;
   /** When that takes effect; in the future where it was revoked with a grace. */
   cancelAt: Date | null;
@@ -136,6 +138,7 @@ export class RunRowResponse {
       processGroupId: run.processGroupId ?? null,
       processStartedAt: run.processStartedAt ?? null,
       lastOutputAt: run.lastOutputAt ?? null,
+      tokenLastUsedAt: run.tokenLastUsedAt ?? null,
       cancelRequestedAt: run.cancelRequestedAt ?? null,
       cancelAt: run.cancelAt ?? null,
       retryOfRunId: run.retryOfRunId ?? null,

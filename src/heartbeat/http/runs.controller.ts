@@ -1,5 +1,6 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
-import { ApiForbiddenResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { Access } from '../../auth/access.decorator.js';
 import type { Page } from '../../database/page.js';
 import { ApiPage } from '../../http/api-page.decorator.js';
 import { IdPipe } from '../../http/id.pipe.js';
@@ -30,6 +31,7 @@ export class RunsController {
 
   /** A company's runs, newest first. */
   @Get('companies/:companyId/heartbeat-runs')
+  @Access('members:read')
   @ApiPage(RunRowResponse)
   async list(
     @Param('companyId', IdPipe) companyId: string,
@@ -42,6 +44,7 @@ export class RunsController {
 
   /** What is queued and running now. */
   @Get('companies/:companyId/live-runs')
+  @Access('members:read')
   @ApiOkResponse({ type: RunRowResponse, isArray: true })
   async live(
     @Param('companyId', IdPipe) companyId: string,
@@ -52,6 +55,7 @@ export class RunsController {
 
   /** One run. */
   @Get('heartbeat-runs/:runId')
+  @Access('members:read')
   @ApiOkResponse({ type: RunResponse })
   async get(@Param('runId', IdPipe) runId: string): Promise<RunResponse> {
     return RunResponse.from(await this.runs.require(runId));
@@ -59,9 +63,9 @@ export class RunsController {
 
   /** Ends a run that is not wanted any more: a waiting one at once, a running one by ending its processes. */
   @Post('heartbeat-runs/:runId/cancel')
+  @Access('operators:write')
   @HttpCode(200)
   @ApiOkResponse({ type: RunResponse })
-  @ApiForbiddenResponse({ description: '`operator_only`' })
   async cancel(@Param('runId', IdPipe) runId: string, @Body() { reason }: CancelRunDto): Promise<RunResponse> {
     await this.cancels.cancel(runId, reason ?? 'Cancelled by an operator');
     return RunResponse.from(await this.runs.require(runId));
@@ -69,6 +73,7 @@ export class RunsController {
 
   /** A run's own story, oldest first. */
   @Get('heartbeat-runs/:runId/events')
+  @Access('members:read')
   @ApiOkResponse({ type: RunEventResponse, isArray: true })
   async events(
     @Param('runId', IdPipe) runId: string,
@@ -81,6 +86,7 @@ export class RunsController {
 
   /** What a run wrote, from an offset on; whole lines. */
   @Get('heartbeat-runs/:runId/log')
+  @Access('members:read')
   @ApiOkResponse({ type: RunLogResponse })
   async log(
     @Param('runId', IdPipe) runId: string,
@@ -93,6 +99,7 @@ export class RunsController {
 
   /** The issue that a run works on, if one. */
   @Get('heartbeat-runs/:runId/issues')
+  @Access('members:read')
   @ApiOkResponse({ type: RunIssueResponse, isArray: true })
   async issues(@Param('runId', IdPipe) runId: string): Promise<RunIssueResponse[]> {
     return this.placements.issuesOf(await this.runs.require(runId));
@@ -100,6 +107,7 @@ export class RunsController {
 
   /** Why a run is where it is, or why it is still waiting. */
   @Get('heartbeat-runs/:runId/placement')
+  @Access('members:read')
   @ApiOkResponse({ type: PlacementResponse })
   async placement(@Param('runId', IdPipe) runId: string): Promise<PlacementResponse> {
     return this.placements.explain(await this.runs.require(runId));
@@ -107,6 +115,7 @@ export class RunsController {
 
   /** A run's leases, newest first. */
   @Get('heartbeat-runs/:runId/leases')
+  @Access('members:read')
   @ApiOkResponse({ type: LeaseResponse, isArray: true })
   async leasesOf(@Param('runId', IdPipe) runId: string): Promise<LeaseResponse[]> {
     const { companyId } = await this.runs.require(runId);
@@ -115,6 +124,7 @@ export class RunsController {
 
   /** An issue's runs, newest first. */
   @Get('issues/:issueId/runs')
+  @Access('members:read')
   @ApiPage(RunRowResponse)
   async ofIssue(@Param('issueId') issueId: string, @Query() query: RunQueryDto): Promise<Page<RunRowResponse>> {
     return (await this.runs.ofIssue(issueId, query)).map((run) => RunRowResponse.from(run));
@@ -122,6 +132,7 @@ export class RunsController {
 
   /** The issue's queued and running runs. */
   @Get('issues/:issueId/live-runs')
+  @Access('members:read')
   @ApiOkResponse({ type: RunResponse, isArray: true })
   async liveOfIssue(@Param('issueId') issueId: string): Promise<RunResponse[]> {
     return (await this.runs.liveOfIssue(issueId)).map((run) => RunResponse.from(run));
@@ -129,6 +140,7 @@ export class RunsController {
 
   /** The issue's live run, or null. */
   @Get('issues/:issueId/active-run')
+  @Access('members:read')
   @ApiOkResponse({ type: RunResponse })
   async activeOfIssue(@Param('issueId') issueId: string): Promise<RunResponse | null> {
     const [run] = await this.runs.liveOfIssue(issueId);

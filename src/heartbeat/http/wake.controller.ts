@@ -7,6 +7,7 @@ import {
   ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
 import { EntityManager } from '@mikro-orm/postgresql';
+import { Access } from '../../auth/access.decorator.js';
 import { callersPayload } from '../wakes/callers-payload.js';
 import { IdPipe } from '../../http/id.pipe.js';
 import { Idempotent } from '../../http/idempotent.decorator.js';
@@ -33,6 +34,7 @@ export class WakeController {
 
   /** Wakes an agent. */
   @Post('wakeup')
+  @Access('members:write')
   @HttpCode(202)
   @Idempotent()
   wakeup(@Param('id', IdPipe) agentId: string, @Body() body: WakeDto): Promise<WakeResponse> {
@@ -41,6 +43,7 @@ export class WakeController {
 
   /** Wakes an agent on demand; the body may be empty. */
   @Post('heartbeat/invoke')
+  @Access('members:write')
   @HttpCode(202)
   @Idempotent()
   invoke(@Param('id', IdPipe) agentId: string, @Body() body: WakeDto): Promise<WakeResponse> {

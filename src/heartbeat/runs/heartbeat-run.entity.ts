@@ -118,6 +118,8 @@ const HeartbeatRunSchema = defineEntity({
     leaseId: p.uuid().nullable(),
     runnerId: p.text().nullable(),
     tokenHash: p.blob().nullable(),
+    /** To about a minute. */
+    tokenLastUsedAt: timeColumn().nullable(),
     processPid: p.integer().nullable(),
     processGroupId: p.integer().nullable(),
     processStartedAt: timeColumn().nullable(),

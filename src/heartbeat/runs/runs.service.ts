@@ -1,7 +1,9 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { raw, type FilterQuery } from '@mikro-orm/core';
 import { EntityManager } from '@mikro-orm/postgresql';
-import { assertCompanyAccess } from '../../auth/access.js';
+import { assertCompanyAccess, onlyAgent } from '../../auth/access.js';
+import { OwnedThings } from '../../auth/owned-things.js';
+import { OtherAgentsRunError } from './run-errors.js';
 import { CompaniesService } from '../../companies/companies.service.js';
 import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../../database/page.js';
 import { NotFoundError } from '../../errors/domain-error.js';
@@ -29,14 +31,25 @@ const LIVE_IN_COMPANY = `id = any(array(${LIVE_RUN_STATUSES.map(
 /** Written into the statement, so that it is planned for this status: how many runs have it is very different. */
 const is = (status: RunStatus): FilterQuery<HeartbeatRun> => ({ [raw(`status = '${status}'`)]: [] });
 
-/** Reads runs. */
+/** What the caller can look into, of all that it can see. */
+function own(): { agentId?: string } {
+  const agentId = onlyAgent();
+  return agentId === null ? {} : { agentId };
+}
+
+/** Reads runs. An agent that asks is shown its own only. */
 @Injectable()
-export class RunsService {
+export class RunsService implements OnModuleInit {
   constructor(
     private readonly em: EntityManager,
     private readonly companies: CompaniesService,
     private readonly issues: IssuesService,
+    private readonly things: OwnedThings,
   ) {}
+
+  onModuleInit(): void {
+    this.things.register('heartbeat-runs', (id) => this.require(id));
+  }
 
   /** A company's runs, newest first. */
   async ofCompany(companyId: string, filter: RunFilter, full: boolean): Promise<Page<HeartbeatRun>> {
@@ -53,7 +66,7 @@ export class RunsService {
   /** The issue's queued and running runs; there is at most one. */
   async liveOfIssue(issueRef: string): Promise<HeartbeatRun[]> {
     const { id: issueId } = await this.issues.require(issueRef);
-    return this.em.find(HeartbeatRun, { issueId, status: { $in: [...LIVE_RUN_STATUSES] } });
+    return this.em.find(HeartbeatRun, { issueId, ...own(), status: { $in: [...LIVE_RUN_STATUSES] } });
   }
 
   /** Queued and running runs, newest first, filled up to `minCount` with those that were made last. */
@@ -62,24 +75,25 @@ export class RunsService {
     const exclude = [...LARGE_FIELDS];
     const live = await this.em.find(
       HeartbeatRun,
-      { [raw(LIVE_IN_COMPANY, [companyId, companyId])]: [] },
+      { [raw(LIVE_IN_COMPANY, [companyId, companyId])]: [], ...own() },
       { orderBy: { id: 'desc' }, limit, exclude },
     );
     const missing = Math.min(minCount, limit) - live.length;
     if (missing <= 0) return live as HeartbeatRun[];
     const ended = await this.em.find(
       HeartbeatRun,
-      { companyId, status: { $nin: [...LIVE_RUN_STATUSES] } },
+      { companyId, ...own(), status: { $nin: [...LIVE_RUN_STATUSES] } },
       { orderBy: { id: 'desc' }, limit: missing, exclude },
     );
     return [...live, ...ended] as HeartbeatRun[];
   }
 
-  /** @throws NotFoundError */
+  /** @throws NotFoundError, OtherAgentsRunError */
   async require(runId: string): Promise<HeartbeatRun> {
     const run = await this.em.findOne(HeartbeatRun, runId);
     if (!run) throw new NotFoundError('Run');
     assertCompanyAccess(run.companyId, 'Run');
+    if ((onlyAgent() ?? run.agentId) !== run.agentId) throw new OtherAgentsRunError();
     return run;
   }
 
@@ -91,6 +105,7 @@ export class RunsService {
     const before = idFromCursor(cursor);
     const where: FilterQuery<HeartbeatRun>[] = [
       scope,
+      own(),
       agentId ? { agentId } : {},
       status ? is(status) : {},
       issueId ? { issueId } : {},

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
+import { canSeeCompany } from '../../auth/access.js';
 import { NotFoundError, type DomainError } from '../../errors/domain-error.js';
 import { newId } from '../../database/id.js';
 import { DomainEvents } from '../../events/domain-events.js';
@@ -173,7 +174,7 @@ function taskOf({ asked: { wake }, agent }: Admitted): OwnTask {
 /** Whether the caller may, and the agent ever can, be woken; a wish that only fails now is skipped instead. */
 function whyForbidden(agent: LockedAgent, actor: Actor): DomainError | null {
   if (agent.deleted) return new NotFoundError('Agent');
-  if (actor.type === 'agent' && actor.companyId !== agent.company_id) return new NotFoundError('Agent');
+  if (!canSeeCompany(agent.company_id, actor)) return new NotFoundError('Agent');
   if (actor.type === 'agent' && actor.id !== agent.id) return new WakeOthersForbiddenError();
   const never = neverWakeable(agent);
   if (never) return new AgentNotWakeableError(never);

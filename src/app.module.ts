@@ -16,6 +16,8 @@ import { HttpModule } from './http/http.module.js';
 import { IssuesModule } from './issues/issues.module.js';
 import { LeasesModule } from './leases/leases.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
+import { RedactionModule } from './redaction/redaction.module.js';
+import { SecretsModule } from './secrets/secrets.module.js';
 import { ormOptions } from './mikro-orm.config.js';
 
 @Module({})
@@ -23,6 +25,7 @@ export class AppModule {
   static forRoot(config: BerthConfig): DynamicModule {
     const kernel = [
       ConfigModule.forRoot(config),
+      RedactionModule,
       LoggerModule,
       MetricsModule,
       DatabaseModule.forRoot(ormOptions),
@@ -31,7 +34,7 @@ export class AppModule {
       HttpModule,
       AuthModule,
     ];
-    const tenants = [CompaniesModule, AgentsModule, IssuesModule];
+    const tenants = [CompaniesModule, SecretsModule, AgentsModule, IssuesModule];
     const execution = [EnvironmentsModule, LeasesModule, HeartbeatModule];
     return {
       module: AppModule,

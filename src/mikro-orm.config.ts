@@ -10,6 +10,7 @@ import { WakeupRequest } from './heartbeat/runs/wakeup-request.entity.js';
 import { IssueComment } from './issues/issue-comment.entity.js';
 import { Issue } from './issues/issue.entity.js';
 import { EnvironmentLease } from './leases/environment-lease.entity.js';
+import { Secret } from './secrets/secret.entity.js';
 import { EnvironmentPlace } from './leases/places/environment-place.entity.js';
 
 /** Every entity, and how the unit of work is used here; where the database is comes from the configuration. */
@@ -18,6 +19,7 @@ export const ormOptions = (connection: Options): Options =>
     ...connection,
     entities: [
       Company,
+      Secret,
       Environment,
       ExecutionWorkspace,
       Agent,

@@ -19,7 +19,7 @@ import { AgentRuntimeStateService } from './agent-runtime-state.service.js';
 import { AgentResponse, CreateAgentDto, FindAgentQueryDto, PauseAgentDto, UpdateAgentDto } from './agent.dto.js';
 import { AgentsService } from './agents.service.js';
 
-const UNUSABLE_ENVIRONMENT = { description: '`environment_not_found`, `environment_archived`' };
+const UNUSABLE = { description: '`environment_not_found`, `environment_archived`, `secret_not_found`' };
 const TERMINATED = { description: '`agent_terminated`' };
 const OPERATOR_ONLY = { description: '`operator_only`' };
 
@@ -39,7 +39,7 @@ export class AgentsController {
     @Param('companyId', IdPipe) companyId: string,
     @Query() query: PageQueryDto,
   ): Promise<Page<AgentResponse>> {
-    return (await this.agents.list(companyId, query)).map(AgentResponse.from);
+    return (await this.agents.list(companyId, query)).map((agent) => AgentResponse.from(agent));
   }
 
   /** Makes an agent. */
@@ -47,7 +47,7 @@ export class AgentsController {
   @Idempotent()
   @ApiCreatedResponse({ type: AgentResponse })
   @ApiForbiddenResponse(OPERATOR_ONLY)
-  @ApiUnprocessableEntityResponse(UNUSABLE_ENVIRONMENT)
+  @ApiUnprocessableEntityResponse(UNUSABLE)
   async create(@Param('companyId', IdPipe) companyId: string, @Body() body: CreateAgentDto): Promise<AgentResponse> {
     return AgentResponse.from(await this.agents.create(companyId, body));
   }
@@ -73,7 +73,7 @@ export class AgentsController {
   @ApiOkResponse({ type: AgentResponse })
   @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse(TERMINATED)
-  @ApiUnprocessableEntityResponse(UNUSABLE_ENVIRONMENT)
+  @ApiUnprocessableEntityResponse(UNUSABLE)
   async update(@Param('id', IdPipe) id: string, @Body() body: UpdateAgentDto): Promise<AgentResponse> {
     return AgentResponse.from(await this.agents.update(id, body));
   }

@@ -2,6 +2,7 @@ import { applyDecorators } from '@nestjs/common';
 import { Transform } from 'class-transformer';
 import { ArrayNotEmpty, IsIn, IsInt, IsOptional, Max, Min, Validate, ValidatorConstraint } from 'class-validator';
 import { isIP } from 'node:net';
+import { keysIn } from './key-list.js';
 
 /** A whole number in a range, said in one sentence whatever is wrong with it. */
 function WholeNumber(min: number, max: number, unit = ''): PropertyDecorator {
@@ -52,6 +53,17 @@ class IsHttpUrl {
 
   defaultMessage(): string {
     return 'must be an http or https address';
+  }
+}
+
+@ValidatorConstraint({ name: 'keyList' })
+class IsKeyList {
+  validate(value: unknown): boolean {
+    return keysIn(String(value)) !== null;
+  }
+
+  defaultMessage(): string {
+    return 'must be 32 random bytes in hexadecimal or base64 (openssl rand -base64 32), or several such keys, the newest first';
   }
 }
 
@@ -114,4 +126,11 @@ export class EnvironmentVariables {
   @IsOptional()
   @Validate(IsHttpUrl)
   BERTH_PUBLIC_URL?: string;
+
+  @IsOptional()
+  @Validate(IsKeyList)
+  BERTH_SECRETS_KEY?: string;
+
+  @IsOptional()
+  BERTH_SECRETS_KEY_FILE?: string;
 }

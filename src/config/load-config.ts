@@ -3,6 +3,7 @@ import { validateSync, type ValidationError } from 'class-validator';
 import path from 'node:path';
 import { BerthConfig, localUrl } from './config.js';
 import { EnvironmentVariables } from './environment-variables.js';
+import { keysIn } from './key-list.js';
 import { StartupError } from './startup-error.js';
 
 /**
@@ -19,6 +20,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
     sentences.push(
       '  BERTH_PUBLIC_URL must be set where BERTH_ROLES leaves out api: it is where agents’ processes reach the API',
     );
+  }
+  const { BERTH_SECRETS_KEY: secretsKey, BERTH_SECRETS_KEY_FILE: secretsKeyFile } = variables;
+  if (secretsKey && secretsKeyFile) {
+    sentences.push('  BERTH_SECRETS_KEY and BERTH_SECRETS_KEY_FILE say the same thing twice: set one of them');
   }
   if (sentences.length > 0) {
     throw new StartupError(`Berth cannot start with these settings:\n${sentences.join('\n')}`);
@@ -40,12 +45,14 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
     runLogMaxBytes: variables.BERTH_RUN_LOG_MAX_BYTES ?? 16 * 1024 * 1024,
     logLevel: variables.BERTH_LOG_LEVEL ?? 'info',
     publicUrl: variables.BERTH_PUBLIC_URL?.replace(/\/+$/, '') ?? localUrl(host, port),
+    secretsKeys: secretsKey ? keysIn(secretsKey) : null,
+    secretsKeyFile: secretsKeyFile ? path.resolve(cwd, secretsKeyFile) : null,
   });
 }
 
-/** What is wrong with one variable; a value that may hold a password is not repeated. */
+/** What is wrong with one variable; a value that may hold a password or a key is not repeated. */
 function sentence({ property, constraints = {} }: ValidationError, given: string | undefined): string {
   if ('whitelistValidation' in constraints) return `  ${property} is not a setting of Berth; check its spelling`;
   const [problem] = Object.values(constraints);
-  return `  ${property} ${problem}${property.endsWith('_URL') ? '' : `; it is "${given}"`}`;
+  return `  ${property} ${problem}${/_(URL|KEY)$/.test(property) ? '' : `; it is "${given}"`}`;
 }

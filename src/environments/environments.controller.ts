@@ -6,6 +6,7 @@ import {
   ApiNoContentResponse,
   ApiOkResponse,
   ApiTags,
+  ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
 import { CompaniesService } from '../companies/companies.service.js';
 import type { Page } from '../database/page.js';
@@ -29,6 +30,7 @@ import {
 import type { Environment, EnvironmentStatus } from './environment.entity.js';
 import { EnvironmentsService } from './environments.service.js';
 
+const NO_SECRET = { description: '`secret_not_found`; the details say where' };
 const OPERATOR_ONLY = { description: '`operator_only`' };
 
 @ApiTags('Environments')
@@ -60,6 +62,7 @@ export class EnvironmentsController {
   @ApiCreatedResponse({ type: EnvironmentResponse })
   @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse({ description: '`environment_name_taken`, `local_environment_exists`, `company_archived`' })
+  @ApiUnprocessableEntityResponse(NO_SECRET)
   async create(
     @Param('companyId', IdPipe) companyId: string,
     @Body() body: CreateEnvironmentDto,
@@ -96,6 +99,7 @@ export class EnvironmentsController {
   @ApiOkResponse({ type: EnvironmentResponse })
   @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse({ description: '`environment_name_taken`, `environment_archived`' })
+  @ApiUnprocessableEntityResponse(NO_SECRET)
   async update(@Param('id', IdPipe) id: string, @Body() body: UpdateEnvironmentDto): Promise<EnvironmentResponse> {
     return this.respond(await this.environments.update(id, body));
   }

@@ -33,6 +33,7 @@ const IGNORED_FIELDS = {
     'onboardingFirstAgent',
   ],
   agentKey: ['scope'],
+  secret: ['key', 'providerConfigId', 'providerMetadata', 'providerVersionRef'],
   wake: ['failedRunId', 'debug', 'idempotencyKey'],
   issue: [
     'projectId',

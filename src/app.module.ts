@@ -16,7 +16,6 @@ import { HttpModule } from './http/http.module.js';
 import { IssuesModule } from './issues/issues.module.js';
 import { LeasesModule } from './leases/leases.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
-import { RedactionModule } from './redaction/redaction.module.js';
 import { SecretsModule } from './secrets/secrets.module.js';
 import { ormOptions } from './mikro-orm.config.js';
 
@@ -25,7 +24,6 @@ export class AppModule {
   static forRoot(config: BerthConfig): DynamicModule {
     const kernel = [
       ConfigModule.forRoot(config),
-      RedactionModule,
       LoggerModule,
       MetricsModule,
       DatabaseModule.forRoot(ormOptions),

@@ -21,6 +21,7 @@ async function rotate(): Promise<void> {
         ? 'No secret was ever kept here, so no key is in use.\n'
         : `The key ${rotation.to} is in use; ${rotation.values} values were encrypted anew with it.\n`,
     );
+    for (const sentence of rotation?.unreadable ?? []) process.stdout.write(`Left as it is: ${sentence}\n`);
   } finally {
     await database.close();
   }

@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { LoggerModule as PinoModule } from 'nestjs-pino';
 import { destination, stdSerializers, type DestinationStream, type LogFn } from 'pino';
+import { RedactionModule } from '../redaction/redaction.module.js';
 import { RedactorsInUse } from '../redaction/redactors-in-use.js';
 import { BerthConfig } from './config.js';
 
@@ -38,6 +39,7 @@ function withoutRow(error: Error): object {
 @Module({
   imports: [
     PinoModule.forRootAsync({
+      imports: [RedactionModule],
       inject: [BerthConfig, RedactorsInUse],
       useFactory: ({ logLevel }: BerthConfig, redactors: RedactorsInUse) => ({
         pinoHttp: [

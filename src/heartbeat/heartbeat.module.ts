@@ -6,6 +6,7 @@ import { EnvironmentsModule } from '../environments/environments.module.js';
 import { IssuesModule } from '../issues/issues.module.js';
 import { RestoreModule } from '../database/restore/restore.module.js';
 import { LeasesModule } from '../leases/leases.module.js';
+import { RedactionModule } from '../redaction/redaction.module.js';
 import { SecretsModule } from '../secrets/secrets.module.js';
 import { AdapterRegistry } from './adapters/adapter-registry.js';
 import { HttpAdapter } from './adapters/http-adapter.js';
@@ -128,6 +129,7 @@ const READ = [RunsService, RunnersService, HostsService, PlacementsService, RunL
 @Module({
   imports: [
     RestoreModule,
+    RedactionModule,
     CompaniesModule,
     SecretsModule,
     AgentsModule,

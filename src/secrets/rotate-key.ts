@@ -1,5 +1,6 @@
 import { Client } from 'pg';
 import { StartupError } from '../config/startup-error.js';
+import { DomainError } from '../errors/domain-error.js';
 import type { Keyring } from './keyring.js';
 import type { MasterKey } from './master-key.js';
 import { open, seal } from './secret-cipher.js';
@@ -8,17 +9,23 @@ import { VERSION_COLUMNS, type StoredVersion } from './secret-values.js';
 /** How many values one transaction encrypts anew. */
 const PAGE = 200;
 
+/** What became of the values. */
+interface Encrypted {
+  /** How many were encrypted anew. */
+  values: number;
+  /** Those that could not be read and were left as they are, each in a sentence. */
+  readonly unreadable: string[];
+}
+
 /** What a rotation did. */
-export interface KeyRotation {
+export interface KeyRotation extends Encrypted {
   readonly from: string;
   readonly to: string;
-  /** How many values were encrypted anew. */
-  readonly values: number;
 }
 
 /**
  * Takes a new key into use and encrypts every value anew, beside servers that run. One that was interrupted is gone on
- * with: while values are left under another key than the one in use, no further key is taken.
+ * with: while values can be brought under the key that is in use already, no further key is taken.
  * @returns null where there is nothing that is encrypted.
  * @throws StartupError when there is no newer key; SecretsKeyMismatchError when one that is needed is not there.
  */
@@ -28,9 +35,12 @@ export async function rotateKey(databaseUrl: string, keyring: Keyring): Promise<
   try {
     const from = await keyIdInUse(client);
     if (from === null) return null;
-    const left = await client.query('select from secret_versions where key_id <> $1 limit 1', [from]);
-    const to = left.rowCount ? keyring.require(from) : await takeIntoUse(client, keyring, from);
-    return { from, to: to.id, values: await encryptAnew(client, keyring, to) };
+    // Without it nothing could be read any more.
+    const present = keyring.require(from);
+    const left = await encryptAnew(client, keyring, present);
+    if (left.values > 0) return { from, to: from, ...left };
+    const to = await takeIntoUse(client, keyring, from);
+    return { from, to: to.id, ...(await encryptAnew(client, keyring, to)) };
   } finally {
     await client.end();
   }
@@ -43,8 +53,6 @@ async function keyIdInUse(client: Client): Promise<string | null> {
 
 /** Waits for those who write under the old key; whoever comes later writes under the new one. */
 async function takeIntoUse(client: Client, keyring: Keyring, from: string): Promise<MasterKey> {
-  // Without the old one nothing could be read any more.
-  keyring.require(from);
   const key = keyring.newerThan(from);
   if (!key) {
     throw new StartupError(
@@ -60,8 +68,8 @@ async function takeIntoUse(client: Client, keyring: Keyring, from: string): Prom
   throw new StartupError('Another rotation of the key has begun meanwhile: call this again when it has ended.');
 }
 
-async function encryptAnew(client: Client, keyring: Keyring, key: MasterKey): Promise<number> {
-  let done = 0;
+async function encryptAnew(client: Client, keyring: Keyring, key: MasterKey): Promise<Encrypted> {
+  const encrypted: Encrypted = { values: 0, unreadable: [] };
   for (let after = { secret_id: NIL, version: 0 }; ;) {
     await client.query('begin');
     const { rows } = await client.query<StoredVersion>(
@@ -69,28 +77,34 @@ async function encryptAnew(client: Client, keyring: Keyring, key: MasterKey): Pr
        order by v.secret_id, v.version limit ${PAGE} for update`,
       [after.secret_id, after.version],
     );
-    for (const row of rows) done += (await encryptVersion(client, keyring, key, row)) ? 1 : 0;
+    for (const row of rows) if (row.key_id !== key.id) await encryptVersion(client, keyring, key, row, encrypted);
     await client.query('commit');
-    if (rows.length < PAGE) return done;
+    if (rows.length < PAGE) return encrypted;
     after = rows[rows.length - 1];
   }
 }
 
-/** @returns whether it was under another key. */
-async function encryptVersion(client: Client, keyring: Keyring, key: MasterKey, row: StoredVersion): Promise<boolean> {
-  if (row.key_id === key.id) return false;
+/** One value that cannot be read does not keep the others from it. */
+async function encryptVersion(
+  client: Client,
+  keyring: Keyring,
+  key: MasterKey,
+  row: StoredVersion,
+  encrypted: Encrypted,
+): Promise<void> {
   const place = { companyId: row.company_id, secretId: row.secret_id, version: row.version };
-  const value = open(keyring.require(row.key_id), place, {
-    keyId: row.key_id,
-    nonce: row.nonce,
-    ciphertext: row.ciphertext,
-  });
-  const sealed = seal(key, place, value);
-  await client.query(
-    'update secret_versions set key_id = $3, nonce = $4, ciphertext = $5 where secret_id = $1 and version = $2',
-    [row.secret_id, row.version, sealed.keyId, sealed.nonce, sealed.ciphertext],
-  );
-  return true;
+  const stored = { keyId: row.key_id, nonce: row.nonce, ciphertext: row.ciphertext };
+  try {
+    const { keyId, nonce, ciphertext } = seal(key, place, open(keyring.require(row.key_id), place, stored));
+    await client.query(
+      'update secret_versions set key_id = $3, nonce = $4, ciphertext = $5 where secret_id = $1 and version = $2',
+      [row.secret_id, row.version, keyId, nonce, ciphertext],
+    );
+    encrypted.values += 1;
+  } catch (error) {
+    if (!(error instanceof DomainError)) throw error;
+    encrypted.unreadable.push(error.message);
+  }
 }
 
 const NIL = '00000000-0000-0000-0000-000000000000';

@@ -24,13 +24,12 @@ function logMethod(this: ThisType<unknown>, args: Parameters<LogFn>, method: Log
 }
 
 /** Takes the values out of each line that this process knows at that moment. */
-function redactedOutput(redactors: RedactorsInUse): DestinationStream {
-  const output = destination({ fd: 1, sync: true });
+export function redactedOutput(redactors: RedactorsInUse, output: DestinationStream): DestinationStream {
   return { write: (line) => void output.write(redactors.text(line)) };
 }
 
 /** PostgreSQL shows the whole row that a constraint refuses, and that can hold a plain variable. */
-function withoutRow(error: Error): object {
+export function withoutRow(error: Error): object {
   const { detail, ...rest } = stdSerializers.err(error) as { detail?: unknown };
   return typeof detail === 'string' && !detail.startsWith('Failing row contains') ? { ...rest, detail } : rest;
 }
@@ -50,7 +49,7 @@ function withoutRow(error: Error): object {
             hooks: { logMethod },
             serializers: { err: withoutRow },
           },
-          redactedOutput(redactors),
+          redactedOutput(redactors, destination({ fd: 1, sync: true })),
         ],
       }),
     }),

@@ -10,16 +10,16 @@ const SCHEME = /^(?:bearer|basic|token|apikey)\s+(\S+)$/i;
  * Values that are too short give none.
  */
 export function needlesOf(values: readonly string[]): Buffer[] {
-  const texts = new Set(values.flatMap(wordsOf).flatMap(formsOf));
+  const wholes = values.map((value) => value.trim()).filter((whole) => whole.length >= MIN_SECRET_LENGTH);
+  const texts = new Set([...wholes.flatMap(formsOf), ...wholes.flatMap(wordsOf)]);
   return [...texts].map((text) => Buffer.from(text));
 }
 
-function wordsOf(value: string): string[] {
-  const whole = value.trim();
-  if (whole.length < MIN_SECRET_LENGTH) return [];
+/** Words only as they are: of a PEM key there are many, and each is looked for in all output. */
+function wordsOf(whole: string): string[] {
   const token = SCHEME.exec(whole)?.[1] ?? '';
   const words = whole.split(/\s+/).filter((word) => word.length >= MIN_WORD_LENGTH && !/^-+\w*$|^\w*-+$/.test(word));
-  return [whole, ...words, ...(token.length < MIN_SECRET_LENGTH ? [] : [token])];
+  return token.length < MIN_SECRET_LENGTH ? words : [...words, ...formsOf(token)];
 }
 
 function formsOf(text: string): string[] {

@@ -15,7 +15,6 @@ export class RedactedStream {
   push(piece: Buffer): Buffer {
     const bytes = this.held.length > 0 ? Buffer.concat([this.held, piece]) : piece;
     let unsettled = this.redactor.unsettledFrom(bytes, 0);
-    if (!this.redactor.isIn(bytes)) return this.keepFrom(bytes, unsettled, bytes.subarray(0, unsettled));
     for (;;) {
       const { redacted, end } = this.redactor.upTo(bytes, unsettled);
       if (end === unsettled) return this.keepFrom(bytes, end, redacted);

@@ -1,11 +1,12 @@
 import { chmod, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { Keyring } from '../../src/secrets/keyring.js';
 import { rotateKey } from '../../src/secrets/rotate-key.js';
 import { SecretsController } from '../../src/secrets/secrets.controller.js';
 import type { SecretResponse } from '../../src/secrets/secret.dto.js';
 import type { Refusal } from '../support/api-client.js';
+import { holdTransaction } from '../support/held-transaction.js';
 import { Scenario } from '../support/scenario.js';
 import { countSent } from '../support/sent-counts.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
@@ -80,10 +81,21 @@ describe(SecretsController.name, () => {
       await again.post<SecretResponse>(`/companies/${companyId}/secrets`, body),
     ];
     expect(second.body).toEqual(first.body);
+    // By a plain hash a short value could be guessed from a backup.
+    const plainHash = createHash('sha256').update(JSON.stringify(body)).digest();
+    expect(await app.database.query('select from idempotency_keys where body_hash = $1', [plainHash])).toEqual([]);
     const other = await again.post(`/companies/${companyId}/secrets`, { ...body, value: 'something else' });
     expect(other).toMatchObject({ status: 409, body: { code: 'idempotency_key_reused' } });
     const named = await user.api.post(`/companies/${companyId}/secrets`, body);
     expect(named).toMatchObject({ status: 409, body: { code: 'secret_name_taken' } });
+  });
+
+  it('counts new values that come at once one after the other', async () => {
+    const { id } = await secret();
+    const versions = await Promise.all(
+      [1, 2, 3, 4].map((n) => user.api.post<SecretResponse>(`/secrets/${id}/rotate`, { value: `${VALUE}-${n}` })),
+    );
+    expect(versions.map(({ body }) => body.latestVersion).sort()).toEqual([2, 3, 4, 5]);
   });
 
   it('is for operators only, and hidden from other companies', async () => {
@@ -306,6 +318,17 @@ describe(SecretsController.name, () => {
       expect(await rotate()).toMatchObject({ to: first!.from });
       expect(await underKeys()).toEqual([{ key_id: first!.from }]);
       expect(await given(agentId)).toBe('another-horse');
+    });
+
+    it('is not taken out of use between the look at it and what is written under it', async () => {
+      await secret();
+      const rotation = await holdTransaction(app.database, 'update secrets_key set rotated_at = now()');
+      let isDone = false;
+      const written = secret({ name: 'other' }).then(() => (isDone = true));
+      await rotation.blocksSomebody();
+      expect(isDone).toBe(false);
+      await rotation.commit();
+      await written;
     });
 
     it('is not replaced where the settings have no newer one', async () => {

@@ -23,7 +23,8 @@ describe(LoggerModule.name, () => {
   });
 
   it('writes no row that a constraint has refused', () => {
-    const refusal = (detail: string) => Object.assign(new Error('refused', { cause: detail }), { detail, code: '23514' });
+    const refusal = (detail: string) =>
+      Object.assign(new Error('refused', { cause: detail }), { detail, code: '23514' });
     log.error({ err: refusal('Failing row contains (1, {"env": {"A": "b"}}).') });
     log.error({ err: refusal('Key (id)=(1) is not present in table "agents".') });
     expect(lines[0]).not.toContain('env');

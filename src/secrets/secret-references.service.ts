@@ -15,6 +15,7 @@ interface SecretRow {
 }
 
 const UNKNOWN = 'names a secret that this company does not have';
+const NO_VERSION = 'names a version that this secret does not have';
 /** How many uses of a secret are named. */
 const SHOWN_USES = 100;
 
@@ -49,7 +50,9 @@ export class SecretReferences {
     }));
     const unknown = references.filter(({ secret, version }) => !(latest.get(secret)! >= (version ?? 1)));
     if (unknown.length > 0) {
-      throw new SecretNotFoundError(unknown.map(({ path: field }) => ({ field, message: UNKNOWN })));
+      throw new SecretNotFoundError(
+        unknown.map(({ path: field, secret }) => ({ field, message: secret === '' ? UNKNOWN : NO_VERSION })),
+      );
     }
     const byPath = new Map(references.map((reference) => [reference.path, reference.secret]));
     const settled = replaceReferences(config, path, (value, at) =>

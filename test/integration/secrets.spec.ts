@@ -141,6 +141,14 @@ describe(SecretsController.name, () => {
       expect(usage.body).toEqual({ secretId: id, bindings: [binding] });
     });
 
+    it('holds nothing back of what a process says last, although it could have become the value', async () => {
+      await secret({ value: '}\nheave-ho' });
+      const say = `printf '{"type":"result","result":"done"}\\n'`;
+      const agentId = await user.agent(companyId, say, naming({ secretRef: 'token' }));
+      const run = await user.ended((await user.wake(agentId)).id);
+      expect(run).toMatchObject({ resultJson: { result: 'done' } });
+    });
+
     it('follows a new value, and a new name, unless it names a version', async () => {
       const { id } = await secret();
       const latest = await user.agent(companyId, SHOW, naming({ secretRef: 'token' }));

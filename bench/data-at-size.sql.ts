@@ -141,6 +141,7 @@ export const DIMENSIONS = ({ begun, issues, issuesElsewhere, live }: Frame): str
     created('agent', 'agent.created', made('agents'), 1_000),
     created('environment', 'environment.created', made('environments'), 2_000),
     created('execution_workspace', 'workspace.created', made('execution_workspaces'), 3_000),
+    created('secret', 'secret.created', made('secrets'), 4_000),
     created('issue', 'issue.created', made('issues'), 10_000),
     `insert into runners (id, host, host_name, pid, slots, version, started_at, last_seen_at, stopped_at)
      select pg_temp.id(${KINDS.other}, n, ${at}), 'host-' || n % 4, 'harbour-' || n % 4, 1000 + n, 10, '0.1.0', ${at}, ${at}, ${at}

@@ -16,11 +16,13 @@ create table secrets (
   description text,
   latest_version integer not null default 1 check (latest_version > 0),
   rotated_at timestamptz(3),
+  -- The row stays, because the record names it; its values do not.
+  deleted_at timestamptz(3),
   created_at timestamptz(3) not null default now(),
   updated_at timestamptz(3) not null default now(),
-  constraint secrets_company_unique unique (company_id, id),
-  constraint secrets_name_unique unique (company_id, name)
+  constraint secrets_company_unique unique (company_id, id)
 );
+create unique index secrets_name_unique on secrets (company_id, name) where deleted_at is null;
 
 create table secret_versions (
   company_id uuid not null,
@@ -32,13 +34,13 @@ create table secret_versions (
   ciphertext bytea not null check (octet_length(ciphertext) > 16),
   created_at timestamptz(3) not null default now(),
   primary key (secret_id, version),
-  constraint secret_versions_secret_fk foreign key (company_id, secret_id) references secrets (company_id, id)
-    on delete cascade,
+  constraint secret_versions_secret_fk foreign key (company_id, secret_id) references secrets (company_id, id),
   -- Two values under one key and nonce would give both away.
   constraint secret_versions_nonce_once unique (key_id, nonce)
 );
 
--- Who refers to a secret, as their configs say: a secret in use cannot be deleted.
+-- Who refers to a secret, as their configs say: one in use cannot be deleted, and whoever deletes one holds its row
+-- against new references.
 create table secret_references (
   company_id uuid not null,
   secret_id uuid not null,

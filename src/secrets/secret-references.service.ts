@@ -91,7 +91,7 @@ export class SecretReferences {
   private find(companyId: string, references: readonly SecretReference[]): Promise<SecretRow[]> {
     const named = [...new Set(references.map(({ secret }) => secret))];
     return this.em.execute<SecretRow[]>(
-      `select id, name, latest_version from secrets where company_id = ?
+      `select id, name, latest_version from secrets where company_id = ? and deleted_at is null
          and (id in (select value::uuid from jsonb_array_elements_text(?::jsonb))
            or name in (select value from jsonb_array_elements_text(?::jsonb)))
        order by id for key share`,

@@ -38,6 +38,11 @@ export class SecretValues {
     );
   }
 
+  /** Removes every version of a secret. */
+  async forget(secretId: string): Promise<void> {
+    await this.em.execute('delete from secret_versions where secret_id = ?', [secretId]);
+  }
+
   /** @throws SecretsKeyMismatchError, SecretsKeyUnusableError, SecretCorruptError */
   reveal({ company_id, secret_id, version, key_id, nonce, ciphertext }: StoredVersion): string {
     const place = { companyId: company_id, secretId: secret_id, version };

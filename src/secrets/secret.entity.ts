@@ -12,6 +12,7 @@ const SecretSchema = defineEntity({
     description: p.text().nullable(),
     latestVersion: p.integer().default(1),
     rotatedAt: timeColumn().nullable(),
+    deletedAt: timeColumn().nullable(),
     createdAt: createdAtColumn(),
     updatedAt: updatedAtColumn(),
   },
@@ -34,6 +35,11 @@ export class Secret extends SecretSchema.class {
   rotate(at: Date): number {
     this.rotatedAt = at;
     return ++this.latestVersion;
+  }
+
+  /** Gone for its users; the row stays, because the record names it. */
+  delete(at: Date): void {
+    this.deletedAt = at;
   }
 }
 SecretSchema.setClass(Secret);

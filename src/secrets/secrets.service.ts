@@ -33,7 +33,7 @@ export class SecretsService {
     await this.companies.require(companyId);
     assertOperator();
     const before = idFromCursor(cursor);
-    const where = { companyId, ...(before === null ? {} : { id: { $lt: before } }) };
+    const where = { companyId, deletedAt: null, ...(before === null ? {} : { id: { $lt: before } }) };
     const rows = await this.em.find(Secret, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
     return Page.of(rows, limit, ({ id }) => id);
   }
@@ -80,7 +80,7 @@ export class SecretsService {
   }
 
   /**
-   * Removes it with all of its values.
+   * Takes it away from its users, and removes all of its values.
    * @throws NotFoundError, OperatorOnlyError, SecretInUseError while a config names it.
    */
   async delete(secretId: string): Promise<void> {
@@ -89,9 +89,9 @@ export class SecretsService {
       const uses = await this.references.usesOf(secretId);
       if (uses.length > 0) throw new SecretInUseError(uses);
       await this.references.forget(secretId);
+      await this.values.forget(secretId);
+      secret.delete(new Date());
       await this.events.record(new SecretDeleted(secret.companyId, secretId, { name: secret.name }));
-      this.em.remove(secret);
-      await this.em.flush();
     });
   }
 
@@ -102,7 +102,7 @@ export class SecretsService {
   }
 
   private async require(secretId: string): Promise<Secret> {
-    const secret = await this.em.findOne(Secret, secretId);
+    const secret = await this.em.findOne(Secret, { id: secretId, deletedAt: null });
     if (!secret || !canSeeCompany(secret.companyId)) throw new NotFoundError('Secret');
     assertOperator();
     return secret;
@@ -112,7 +112,7 @@ export class SecretsService {
   private async lock(secretId: string): Promise<Secret> {
     await this.require(secretId);
     await this.em.execute('select id from secrets where id = ? for update', [secretId]);
-    const secret = await this.em.findOne(Secret, secretId, { refresh: true });
+    const secret = await this.em.findOne(Secret, { id: secretId, deletedAt: null }, { refresh: true });
     if (!secret) throw new NotFoundError('Secret');
     return secret;
   }

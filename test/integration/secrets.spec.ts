@@ -232,7 +232,24 @@ describe(SecretsController.name, () => {
       expect(refused.body.error).toContain('the agent "deckhand"');
       await user.api.patch(`/agents/${agentId}`, { adapterConfig: { env: {} } });
       expect((await user.api.delete(`/secrets/${id}`)).status).toBe(204);
+      expect((await user.api.get(`/companies/${companyId}/secrets`)).body).toEqual([]);
+      expect((await user.api.delete(`/secrets/${id}`)).status).toBe(404);
+      await secret();
       expect(await app.database.query('select from secret_versions where secret_id = $1', [id])).toEqual([]);
+    });
+
+    it('waits for who is about to name it', async () => {
+      const { id } = await secret();
+      const agentId = await user.agent(companyId, 'true');
+      const naming = await holdTransaction(
+        app.database,
+        `insert into secret_references (company_id, secret_id, agent_id, path) values ($1, $2, $3, 'p')`,
+        [companyId, id, agentId],
+      );
+      const deleted = user.api.delete(`/secrets/${id}`);
+      await naming.blocksSomebody();
+      await naming.commit();
+      expect(await deleted).toMatchObject({ status: 409, body: { code: 'secret_in_use' } });
     });
 
     it('is not held back by agents that never run again', async () => {

@@ -42,17 +42,18 @@ export class ExecuteRun {
 
   /** @returns how it went; the whole log is stored by then. */
   async execute(slot: ExecutionSlot): Promise<RunOutcome> {
+    const claimed = slot.run!;
+    const signal = this.running.signalOf(claimed);
     let run: ClaimedRun;
     try {
-      run = await this.secrets.reveal(slot.run!);
+      run = await this.secrets.reveal(claimed);
     } catch (error) {
       return failedOutcome(error instanceof DomainError ? error.code : 'secrets_unavailable', messageOf(error));
     }
-    return this.executeRevealed(run);
+    return this.executeRevealed(run, signal);
   }
 
-  private async executeRevealed(run: ClaimedRun): Promise<RunOutcome> {
-    const signal = this.running.signalOf(run);
+  private async executeRevealed(run: ClaimedRun, signal: AbortSignal): Promise<RunOutcome> {
     const { id: leaseId, fencingToken } = run.lease;
     const log = this.logs.open({ runId: run.id, leaseId, fencingToken }, this.redactors.of(run), signal);
     const { leaseMaxLifetimeSec } = this.config;

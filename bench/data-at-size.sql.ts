@@ -13,6 +13,8 @@ const CAPPED = 10;
 const CAPACITY = 8;
 /** The first half of them are exclusive. */
 const WORKSPACES = 40;
+/** Of the first company; each is used by one agent. */
+const SECRETS = 20;
 /** Agents of the first company that run one thing at a time. */
 const BUSY_AGENTS = 10;
 
@@ -29,6 +31,7 @@ const KINDS = {
   place: 9,
   comment: 10,
   other: 11,
+  secret: 12,
 };
 
 const named = (name: keyof typeof KINDS, begun: string) => `
@@ -41,7 +44,7 @@ export const FUNCTIONS = ({ begun, stepMs, runs, issues, nextTransaction }: Fram
   `create function pg_temp.id(kind integer, n bigint, at timestamptz) returns uuid language sql stable as $$
     select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(kind), 3, '0')
       || '8' || lpad(to_hex(n), 15, '0'))::uuid $$`,
-  ...(['company', 'agent', 'environment', 'workspace', 'issue'] as const).map((name) => named(name, begun)),
+  ...(['company', 'agent', 'environment', 'workspace', 'issue', 'secret'] as const).map((name) => named(name, begun)),
   // Numbers from 1 on, so that the record of how things were made comes before that of what they did.
   `create function pg_temp.sequence(n bigint, k integer) returns bigint language sql stable as
     $$ select 1000000 + n * 6 + k $$`,
@@ -112,6 +115,14 @@ export const DIMENSIONS = ({ begun, issues, issuesElsewhere, live }: Frame): str
        case when n = 0 or n >= ${ENVIRONMENTS} then '${LOCAL}' else '${MAKES_PLACES}' end,
        case when n = ${ENVIRONMENTS} then ${runsInSecond} when n between 1 and ${CAPPED} then ${CAPACITY} end, ${at}, ${at}
      from generate_series(0, ${ENVIRONMENTS + COMPANIES - 2}) n`,
+    `insert into secrets (id, company_id, name, created_at, updated_at)
+     select pg_temp.secret(n), pg_temp.company(0), 'Token ' || n, ${at}, ${at} from generate_series(0, ${SECRETS - 1}) n`,
+    `insert into secret_versions (company_id, secret_id, version, key_id, nonce, ciphertext, created_at)
+     select company_id, id, 1, 'k', substring(decode(md5(id::text), 'hex') for 12), decode(repeat('00', 32), 'hex'), ${at}
+     from secrets`,
+    `insert into secret_references (company_id, secret_id, agent_id, path)
+     select pg_temp.company(0), pg_temp.secret(n), pg_temp.agent(n), 'adapterConfig.env.TOKEN'
+     from generate_series(0, ${SECRETS - 1}) n`,
     `insert into execution_workspaces (id, company_id, environment_id, name, mode, cwd, created_at, updated_at)
      select pg_temp.workspace(n), pg_temp.company(0), pg_temp.environment(${CAPPED + 1} + n % 5), 'Bay ' || n,
        case when n < ${WORKSPACES / 2} then 'exclusive' else 'shared' end, '/srv/bay/' || n, ${at}, ${at}
@@ -130,6 +141,7 @@ export const DIMENSIONS = ({ begun, issues, issuesElsewhere, live }: Frame): str
     created('agent', 'agent.created', made('agents'), 1_000),
     created('environment', 'environment.created', made('environments'), 2_000),
     created('execution_workspace', 'workspace.created', made('execution_workspaces'), 3_000),
+    created('secret', 'secret.created', made('secrets'), 4_000),
     created('issue', 'issue.created', made('issues'), 10_000),
     `insert into runners (id, host, host_name, pid, slots, version, started_at, last_seen_at, stopped_at)
      select pg_temp.id(${KINDS.other}, n, ${at}), 'host-' || n % 4, 'harbour-' || n % 4, 1000 + n, 10, '0.1.0', ${at}, ${at}, ${at}

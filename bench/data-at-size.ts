@@ -18,12 +18,13 @@ export interface DataSize {
 export interface DataNames {
   /** The one that has most of everything. */
   readonly companyId: string;
-  /** An agent, an issue, an environment without and one with capacity, and a workspace of that company. */
+  /** An agent, an issue, an environment without and one with capacity, a workspace and a secret of that company. */
   readonly agentId: string;
   readonly issueId: string;
   readonly environmentId: string;
   readonly cappedEnvironmentId: string;
   readonly workspaceId: string;
+  readonly secretId: string;
   readonly placeId: string;
   /** One of its last runs, which has ended, and the lease of that. */
   readonly runId: string;
@@ -124,7 +125,7 @@ async function namesOf(client: Client, { runs, begun }: Frame): Promise<DataName
   const { rows } = await client.query<Omit<DataNames, 'middle'>>(
     `select company_id as "companyId", pg_temp.agent(50) as "agentId", pg_temp.issue(300) as "issueId",
        environment_id as "environmentId", pg_temp.environment(1) as "cappedEnvironmentId",
-       pg_temp.workspace(0) as "workspaceId", run_id as "runId", lease_id as "leaseId",
+       pg_temp.workspace(0) as "workspaceId", pg_temp.secret(0) as "secretId", run_id as "runId", lease_id as "leaseId",
        (select place_id from pg_temp.history($1::integer + 3, $1::integer + 4)) as "placeId"
      from pg_temp.history($1::integer, $1::integer + 1)`,
     [runs - 6],

@@ -16,6 +16,7 @@ import { HttpModule } from './http/http.module.js';
 import { IssuesModule } from './issues/issues.module.js';
 import { LeasesModule } from './leases/leases.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
+import { SecretsModule } from './secrets/secrets.module.js';
 import { ormOptions } from './mikro-orm.config.js';
 
 @Module({})
@@ -31,7 +32,7 @@ export class AppModule {
       HttpModule,
       AuthModule,
     ];
-    const tenants = [CompaniesModule, AgentsModule, IssuesModule];
+    const tenants = [CompaniesModule, SecretsModule, AgentsModule, IssuesModule];
     const execution = [EnvironmentsModule, LeasesModule, HeartbeatModule];
     return {
       module: AppModule,

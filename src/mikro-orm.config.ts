@@ -11,6 +11,7 @@ import { WakeupRequest } from './heartbeat/runs/wakeup-request.entity.js';
 import { IssueComment } from './issues/issue-comment.entity.js';
 import { Issue } from './issues/issue.entity.js';
 import { EnvironmentLease } from './leases/environment-lease.entity.js';
+import { Secret } from './secrets/secret.entity.js';
 import { EnvironmentPlace } from './leases/places/environment-place.entity.js';
 
 /** Every entity, and how the unit of work is used here; where the database is comes from the configuration. */
@@ -20,6 +21,7 @@ export const ormOptions = (connection: Options): Options =>
     entities: [
       Company,
       OperatorKey,
+      Secret,
       Environment,
       ExecutionWorkspace,
       Agent,

@@ -3,9 +3,9 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import type { Actor } from '../events/actor.js';
 import type { DomainEvent, DomainEventClass } from '../events/domain-event.js';
 import { InTransaction } from '../events/listeners.js';
+import { withoutSecrets } from '../redaction/secret-names.js';
 import { Activity } from './activity.entity.js';
 import { CustomActivityAdded } from './activity.events.js';
-import { withoutSecrets } from './redaction.js';
 
 /** Folds every domain event into one entry of the record, in the transaction that records the event. */
 @Injectable()

@@ -1,7 +1,9 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsBoolean, IsObject, IsOptional, IsString, IsUUID, Length, MaxLength } from 'class-validator';
+import { currentActor } from '../events/request-scope.js';
 import { IfGiven } from '../http/if-given.js';
 import { IgnoresClientFields } from '../http/ignored-fields.js';
+import { withoutSecrets } from '../redaction/secret-names.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
 import { AGENT_STATUSES, type Agent, type AgentStatus } from './agent.entity.js';
 
@@ -38,7 +40,8 @@ export class CreateAgentDto {
   adapterType?: string;
 
   /**
-   * What its adapter needs to know; checked by that adapter.
+   * What its adapter needs to know; checked by that adapter. In `env`, `headers` and `payloadTemplate` a secret can be named
+   * where a string may stand: `{ "secretRef": "<id or name>", "version"?: 3 }`; it is answered by its id.
    * @example { "command": "sh", "args": ["-c", "echo hello"] }
    */
   @IfGiven()
@@ -147,6 +150,7 @@ export class AgentResponse {
   @ApiProperty({ enum: AGENT_STATUSES })
   status: AgentStatus;
   adapterType: string;
+  /** Empty for agents that look at another one. */
   adapterConfig: Record<string, unknown>;
   runtimeConfig: Record<string, unknown>;
   defaultEnvironmentId: string | null;
@@ -157,7 +161,10 @@ export class AgentResponse {
   createdAt: Date;
   updatedAt: Date;
 
+  /** As the caller may see it: an agent's config is its own and the operators' business. */
   static from(agent: Agent): AgentResponse {
+    const actor = currentActor();
+    const isOthers = actor.type === 'agent' && actor.id !== agent.id;
     return {
       id: agent.id,
       companyId: agent.companyId,
@@ -166,13 +173,13 @@ export class AgentResponse {
       title: agent.title ?? null,
       status: agent.visibleStatus(),
       adapterType: agent.adapterType,
-      adapterConfig: agent.adapterConfig,
+      adapterConfig: isOthers ? {} : agent.adapterConfig,
       runtimeConfig: agent.runtimeConfig,
       defaultEnvironmentId: agent.defaultEnvironmentId ?? null,
       pauseReason: agent.pauseReason ?? null,
       pausedAt: agent.pausedAt ?? null,
       lastHeartbeatAt: agent.lastHeartbeatAt ?? null,
-      metadata: agent.metadata,
+      metadata: isOthers ? withoutSecrets(agent.metadata) : agent.metadata,
       createdAt: agent.createdAt,
       updatedAt: agent.updatedAt,
     };

@@ -20,7 +20,7 @@ import { AgentRuntimeStateService } from './agent-runtime-state.service.js';
 import { AgentResponse, CreateAgentDto, FindAgentQueryDto, PauseAgentDto, UpdateAgentDto } from './agent.dto.js';
 import { AgentsService } from './agents.service.js';
 
-const UNUSABLE_ENVIRONMENT = { description: '`environment_not_found`, `environment_archived`' };
+const UNUSABLE = { description: '`environment_not_found`, `environment_archived`, `secret_not_found`' };
 const TERMINATED = { description: '`agent_terminated`' };
 
 @ApiTags('Agents')
@@ -40,7 +40,7 @@ export class AgentsController {
     @Param('companyId', IdPipe) companyId: string,
     @Query() query: PageQueryDto,
   ): Promise<Page<AgentResponse>> {
-    return (await this.agents.list(companyId, query)).map(AgentResponse.from);
+    return (await this.agents.list(companyId, query)).map((agent) => AgentResponse.from(agent));
   }
 
   /** Makes an agent. */
@@ -48,7 +48,7 @@ export class AgentsController {
   @Access('operators:write')
   @Idempotent()
   @ApiCreatedResponse({ type: AgentResponse })
-  @ApiUnprocessableEntityResponse(UNUSABLE_ENVIRONMENT)
+  @ApiUnprocessableEntityResponse(UNUSABLE)
   async create(@Param('companyId', IdPipe) companyId: string, @Body() body: CreateAgentDto): Promise<AgentResponse> {
     return AgentResponse.from(await this.agents.create(companyId, body));
   }
@@ -76,7 +76,7 @@ export class AgentsController {
   @Access('operators:write')
   @ApiOkResponse({ type: AgentResponse })
   @ApiConflictResponse(TERMINATED)
-  @ApiUnprocessableEntityResponse(UNUSABLE_ENVIRONMENT)
+  @ApiUnprocessableEntityResponse(UNUSABLE)
   async update(@Param('id', IdPipe) id: string, @Body() body: UpdateAgentDto): Promise<AgentResponse> {
     return AgentResponse.from(await this.agents.update(id, body));
   }

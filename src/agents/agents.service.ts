@@ -10,6 +10,8 @@ import { inTransaction } from '../database/transaction.js';
 import { InvalidInputError, NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
 import { currentActor } from '../events/request-scope.js';
+import type { SecretReference } from '../secrets/secret-reference.js';
+import { SecretReferences } from '../secrets/secret-references.service.js';
 import { AdapterCatalog } from './adapter-catalog.js';
 import { AgentNameAmbiguousError, AgentTerminatedError, NotAnAgentError } from './agent-errors.js';
 import type { CreateAgentDto, UpdateAgentDto } from './agent.dto.js';
@@ -27,6 +29,7 @@ export class AgentsService implements OnModuleInit {
     private readonly companies: CompaniesService,
     private readonly adapters: AdapterCatalog,
     private readonly things: OwnedThings,
+    private readonly secrets: SecretReferences,
   ) {}
 
   onModuleInit(): void {
@@ -73,7 +76,7 @@ export class AgentsService implements OnModuleInit {
     return this.require(actor.id);
   }
 
-  /** @throws NotFoundError, CompanyArchivedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError */
+  /** @throws NotFoundError, CompanyArchivedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError, SecretNotFoundError */
   async create(companyId: string, fields: CreateAgentDto): Promise<Agent> {
     return inTransaction(this.em, async () => {
       await this.companies.requireActive(companyId);
@@ -87,14 +90,16 @@ export class AgentsService implements OnModuleInit {
         metadata: metadata ?? {},
       });
       await this.check(agent, { environment: true });
+      const references = await this.settleSecrets(agent);
       agent.planTimer(await this.now());
       await this.em.flush();
+      if (references.length > 0) await this.secrets.keep(companyId, { agentId: agent.id }, references);
       await this.events.record(new AgentCreated(companyId, agent.id, { name: agent.name, adapterType }));
       return agent;
     });
   }
 
-  /** @throws NotFoundError, AgentTerminatedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError */
+  /** @throws NotFoundError, AgentTerminatedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError, SecretNotFoundError */
   async update(agentId: string, { replaceAdapterConfig, ...changes }: UpdateAgentDto): Promise<Agent> {
     return inTransaction(this.em, async () => {
       const agent = await this.lock(agentId);
@@ -102,6 +107,9 @@ export class AgentsService implements OnModuleInit {
       const fields = agent.change(changes, { replaceAdapterConfig });
       if (fields.length === 0) return agent;
       await this.check(agent, { environment: fields.includes('defaultEnvironmentId') });
+      if (fields.includes('adapterConfig')) {
+        await this.secrets.keep(agent.companyId, { agentId }, await this.settleSecrets(agent));
+      }
       if (fields.includes('runtimeConfig')) agent.planTimer(await this.now());
       await this.em.flush();
       await this.events.record(new AgentUpdated(agent.companyId, agentId, { fields }));
@@ -135,6 +143,13 @@ export class AgentsService implements OnModuleInit {
     if (environment && agent.defaultEnvironmentId) {
       await assertUsableEnvironment(this.em, agent.companyId, agent.defaultEnvironmentId);
     }
+  }
+
+  /** Has its config name secrets by their ids. */
+  private async settleSecrets(agent: Agent): Promise<SecretReference[]> {
+    const settled = await this.secrets.settle(agent.companyId, agent.adapterConfig, 'adapterConfig');
+    agent.change({ adapterConfig: settled.config }, { replaceAdapterConfig: true });
+    return settled.references;
   }
 
   private async findByName(name: string, companyId?: string): Promise<Agent> {

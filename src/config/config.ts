@@ -34,6 +34,10 @@ export class BerthConfig {
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
   /** Where an agent's process reaches the API; without a trailing slash. Final once the server listens. */
   readonly publicUrl: string;
+  /** Keys that secrets are encrypted with, the newest first; null where they are in a file. */
+  readonly secretsKeys: readonly Buffer[] | null;
+  /** The file that has them; null for one that Berth makes in its home. Absolute. */
+  readonly secretsKeyFile: string | null;
 
   constructor(values: Omit<BerthConfig, 'with' | 'listensOn'>) {
     Object.assign(this, values);

@@ -14,6 +14,7 @@ import {
 } from 'class-validator';
 import { isIP } from 'node:net';
 import { isLoopback, type AuthMode } from './config.js';
+import { keysIn } from './key-list.js';
 
 /** A whole number in a range, said in one sentence whatever is wrong with it. */
 function WholeNumber(min: number, max: number, unit = ''): PropertyDecorator {
@@ -91,6 +92,17 @@ class IsHttpUrl {
   }
 }
 
+@ValidatorConstraint({ name: 'keyList' })
+class IsKeyList {
+  validate(value: unknown): boolean {
+    return keysIn(String(value)) !== null;
+  }
+
+  defaultMessage(): string {
+    return 'must be 32 random bytes in hexadecimal or base64 (openssl rand -base64 32), or several such keys, the newest first';
+  }
+}
+
 /** Every variable that Berth reads, as it arrives; the defaults are those of `loadConfig`. */
 export class EnvironmentVariables {
   @IsOptional()
@@ -158,4 +170,11 @@ export class EnvironmentVariables {
   @IsOptional()
   @Validate(IsHttpUrl)
   BERTH_PUBLIC_URL?: string;
+
+  @IsOptional()
+  @Validate(IsKeyList)
+  BERTH_SECRETS_KEY?: string;
+
+  @IsOptional()
+  BERTH_SECRETS_KEY_FILE?: string;
 }

@@ -20,6 +20,8 @@ describe(loadConfig.name, () => {
       runLogMaxBytes: 16 * 1024 * 1024,
       logLevel: 'info',
       publicUrl: 'http://127.0.0.1:3100',
+      secretsKeys: null,
+      secretsKeyFile: null,
     });
   });
 
@@ -117,6 +119,23 @@ describe(loadConfig.name, () => {
     expect(refuse).toThrow(/^  BERTH_BOOTSTRAP_KEY must be 32 to 512 letters.*openssl rand -hex 32$/m);
     expect(refuse).not.toThrow(key);
   });
+
+  it('takes keys in both notations, the newest first, or a file of them', () => {
+    const [a, b] = [Buffer.alloc(32, 'a'), Buffer.alloc(32, 'b')];
+    const { secretsKeys } = load({ BERTH_SECRETS_KEY: `${a.toString('base64')}, ${b.toString('hex')}` });
+    expect(secretsKeys).toEqual([a, b]);
+    expect(load({ BERTH_SECRETS_KEY_FILE: 'k' })).toMatchObject({ secretsKeys: null, secretsKeyFile: '/srv/berth/k' });
+    const both = { BERTH_SECRETS_KEY: a.toString('hex'), BERTH_SECRETS_KEY_FILE: 'k' };
+    expect(() => load(both)).toThrow('set one of them');
+  });
+
+  it.each(['c2VjcmV0', `${'ab'.repeat(32)},secret`, `${'ab'.repeat(31)}`])(
+    'repeats no key that is none: %s',
+    (wrong) => {
+      expect(() => load({ BERTH_SECRETS_KEY: wrong })).toThrow(/^ {2}BERTH_SECRETS_KEY must be 32 random bytes/m);
+      expect(() => load({ BERTH_SECRETS_KEY: wrong })).not.toThrow(wrong);
+    },
+  );
 
   it('asks a process without the role api where the API is', () => {
     expect(() => load({ BERTH_ROLES: 'runner' })).toThrow('BERTH_PUBLIC_URL must be set');

@@ -3,6 +3,7 @@ import { validateSync, type ValidationError } from 'class-validator';
 import path from 'node:path';
 import { BerthConfig, localUrl } from './config.js';
 import { EnvironmentVariables } from './environment-variables.js';
+import { keysIn } from './key-list.js';
 import { StartupError } from './startup-error.js';
 
 /**
@@ -22,6 +23,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
   }
   if (variables.BERTH_BOOTSTRAP_KEY && variables.BERTH_AUTH !== 'authenticated') {
     sentences.push('  BERTH_BOOTSTRAP_KEY is of use only with BERTH_AUTH=authenticated');
+  }
+  const { BERTH_SECRETS_KEY: secretsKey, BERTH_SECRETS_KEY_FILE: secretsKeyFile } = variables;
+  if (secretsKey && secretsKeyFile) {
+    sentences.push('  BERTH_SECRETS_KEY and BERTH_SECRETS_KEY_FILE say the same thing twice: set one of them');
   }
   if (sentences.length > 0) {
     throw new StartupError(`Berth cannot start with these settings:\n${sentences.join('\n')}`);
@@ -45,6 +50,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
     runLogMaxBytes: variables.BERTH_RUN_LOG_MAX_BYTES ?? 16 * 1024 * 1024,
     logLevel: variables.BERTH_LOG_LEVEL ?? 'info',
     publicUrl: variables.BERTH_PUBLIC_URL?.replace(/\/+$/, '') ?? localUrl(host, port),
+    secretsKeys: secretsKey ? keysIn(secretsKey) : null,
+    secretsKeyFile: secretsKeyFile ? path.resolve(cwd, secretsKeyFile) : null,
   });
 }
 

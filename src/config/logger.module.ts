@@ -1,6 +1,8 @@
 import { Module } from '@nestjs/common';
 import { LoggerModule as PinoModule } from 'nestjs-pino';
-import type { LogFn } from 'pino';
+import { destination, stdSerializers, type DestinationStream, type LogFn } from 'pino';
+import { RedactionModule } from '../redaction/redaction.module.js';
+import { RedactorsInUse } from '../redaction/redactors-in-use.js';
 import { BerthConfig } from './config.js';
 
 /** What Nest tells about its own assembly: hundreds of lines that say nothing to an operator. */
@@ -21,18 +23,34 @@ function logMethod(this: ThisType<unknown>, args: Parameters<LogFn>, method: Log
   method.apply(this as never, args);
 }
 
+/** Takes the values out of each line that this process knows at that moment. */
+export function redactedOutput(redactors: RedactorsInUse, output: DestinationStream): DestinationStream {
+  return { write: (line) => void output.write(redactors.text(line)) };
+}
+
+/** PostgreSQL shows the whole row that a constraint refuses, and that can hold a plain variable. */
+export function withoutRow(error: Error): object {
+  const { detail, ...rest } = stdSerializers.err(error) as { detail?: unknown };
+  return typeof detail === 'string' && !detail.startsWith('Failing row contains') ? { ...rest, detail } : rest;
+}
+
 /** One JSON line per entry on the standard output. Requests are not logged: the record of changes is the activity. */
 @Module({
   imports: [
     PinoModule.forRootAsync({
-      inject: [BerthConfig],
-      useFactory: ({ logLevel }: BerthConfig) => ({
-        pinoHttp: {
-          level: logLevel,
-          autoLogging: false,
-          quietReqLogger: true,
-          hooks: { logMethod },
-        },
+      imports: [RedactionModule],
+      inject: [BerthConfig, RedactorsInUse],
+      useFactory: ({ logLevel }: BerthConfig, redactors: RedactorsInUse) => ({
+        pinoHttp: [
+          {
+            level: logLevel,
+            autoLogging: false,
+            quietReqLogger: true,
+            hooks: { logMethod },
+            serializers: { err: withoutRow },
+          },
+          redactedOutput(redactors, destination({ fd: 1, sync: true })),
+        ],
       }),
     }),
   ],

@@ -1,5 +1,12 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
-import { ApiConflictResponse, ApiCreatedResponse, ApiNoContentResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import {
+  ApiConflictResponse,
+  ApiCreatedResponse,
+  ApiNoContentResponse,
+  ApiOkResponse,
+  ApiTags,
+  ApiUnprocessableEntityResponse,
+} from '@nestjs/swagger';
 import { Access } from '../auth/access.decorator.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import type { Page } from '../database/page.js';
@@ -22,6 +29,8 @@ import {
 } from './environment.dto.js';
 import type { Environment, EnvironmentStatus } from './environment.entity.js';
 import { EnvironmentsService } from './environments.service.js';
+
+const NO_SECRET = { description: '`secret_not_found`; the details say where' };
 
 @ApiTags('Environments')
 @Controller()
@@ -53,6 +62,7 @@ export class EnvironmentsController {
   @Idempotent()
   @ApiCreatedResponse({ type: EnvironmentResponse })
   @ApiConflictResponse({ description: '`environment_name_taken`, `local_environment_exists`, `company_archived`' })
+  @ApiUnprocessableEntityResponse(NO_SECRET)
   async create(
     @Param('companyId', IdPipe) companyId: string,
     @Body() body: CreateEnvironmentDto,
@@ -91,6 +101,7 @@ export class EnvironmentsController {
   @Access('operators:write')
   @ApiOkResponse({ type: EnvironmentResponse })
   @ApiConflictResponse({ description: '`environment_name_taken`, `environment_archived`' })
+  @ApiUnprocessableEntityResponse(NO_SECRET)
   async update(@Param('id', IdPipe) id: string, @Body() body: UpdateEnvironmentDto): Promise<EnvironmentResponse> {
     return this.respond(await this.environments.update(id, body));
   }

@@ -8,6 +8,7 @@ import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page
 import { inTransaction } from '../database/transaction.js';
 import { InvalidInputError, NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
+import { SecretReferences } from '../secrets/secret-references.service.js';
 import { DriverRegistry } from './drivers/driver-registry.js';
 import { envVarProblems } from './env-vars.js';
 import {
@@ -43,6 +44,7 @@ export class EnvironmentsService implements OnModuleInit {
     private readonly events: DomainEvents,
     private readonly companies: CompaniesService,
     private readonly drivers: DriverRegistry,
+    private readonly secrets: SecretReferences,
     private readonly locals: LocalEnvironments,
     private readonly usages: EnvironmentUsages,
     private readonly things: OwnedThings,
@@ -88,29 +90,34 @@ export class EnvironmentsService implements OnModuleInit {
     return this.locals.ensure(companyIds);
   }
 
-  /** @throws NotFoundError, CompanyArchivedError, UnknownDriverError, InvalidInputError, EnvironmentNameTakenError, LocalEnvironmentExistsError */
+  /** @throws NotFoundError, CompanyArchivedError, UnknownDriverError, InvalidInputError, SecretNotFoundError, EnvironmentNameTakenError, LocalEnvironmentExistsError */
   async create(companyId: string, { config = {}, ...fields }: CreateEnvironmentDto): Promise<Environment> {
     return inTransaction(this.em, async () => {
       await this.companies.requireActive(companyId);
       assertEnvVars(fields.envVars);
       const valid = this.drivers.get(fields.driver).validateConfig(config);
-      const environment = this.em.create(Environment, { ...fields, companyId, config: valid });
+      const { config: envVars = {}, references } = await this.secrets.settle(companyId, fields.envVars, 'envVars');
+      const environment = this.em.create(Environment, { ...fields, companyId, config: valid, envVars });
       await this.flush(environment.name);
+      if (references.length > 0) await this.secrets.keep(companyId, { environmentId: environment.id }, references);
       const { id, name, driver } = environment;
       await this.events.record(new EnvironmentCreated(companyId, id, { name, driver }));
       return environment;
     });
   }
 
-  /** @throws NotFoundError, InvalidInputError, EnvironmentNameTakenError, EnvironmentArchivedError */
+  /** @throws NotFoundError, InvalidInputError, SecretNotFoundError, EnvironmentNameTakenError, EnvironmentArchivedError */
   async update(environmentId: string, { status, ...changes }: UpdateEnvironmentDto): Promise<Environment> {
     return inTransaction(this.em, async () => {
       const environment = await this.lock(environmentId);
       const { config } = changes;
       assertEnvVars(changes.envVars);
       const valid = config && this.drivers.get(environment.driver).validateConfig(config);
-      const fields = environment.change({ ...changes, config: valid });
+      const { companyId } = environment;
+      const { config: envVars, references } = await this.secrets.settle(companyId, changes.envVars, 'envVars');
+      const fields = environment.change({ ...changes, config: valid, envVars });
       await this.flush(environment.name);
+      if (fields.includes('envVars')) await this.secrets.keep(companyId, { environmentId }, references);
       if (fields.length > 0) {
         await this.events.record(new EnvironmentUpdated(environment.companyId, environmentId, { fields }));
       }

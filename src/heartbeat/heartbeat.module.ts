@@ -1,10 +1,13 @@
 import { Module } from '@nestjs/common';
+import { APP_INTERCEPTOR } from '@nestjs/core';
 import { AgentsModule } from '../agents/agents.module.js';
 import { CompaniesModule } from '../companies/companies.module.js';
 import { EnvironmentsModule } from '../environments/environments.module.js';
 import { IssuesModule } from '../issues/issues.module.js';
 import { RestoreModule } from '../database/restore/restore.module.js';
 import { LeasesModule } from '../leases/leases.module.js';
+import { RedactionModule } from '../redaction/redaction.module.js';
+import { SecretsModule } from '../secrets/secrets.module.js';
 import { AdapterRegistry } from './adapters/adapter-registry.js';
 import { HttpAdapter } from './adapters/http-adapter.js';
 import { ProcessAdapter } from './adapters/process-adapter.js';
@@ -58,6 +61,10 @@ import { RunnersController } from './http/runners.controller.js';
 import { RunnersService } from './runs/runners.service.js';
 import { RunsController } from './http/runs.controller.js';
 import { RunsService } from './runs/runs.service.js';
+import { AbsentRuns } from './secrets/absent-runs.js';
+import { RunBodyInterceptor } from './secrets/run-body.interceptor.js';
+import { RunRedactors } from './secrets/run-redactors.js';
+import { RunSecrets } from './secrets/run-secrets.js';
 import { Successors } from './ending/successors.js';
 import { Blockers } from './waiting/blockers.js';
 import { QueueService } from './waiting/queue.service.js';
@@ -90,6 +97,7 @@ const EXECUTE = [
   ProcessAdapter,
   HttpAdapter,
 ];
+const SECRETS = [RunSecrets, RunRedactors, AbsentRuns, { provide: APP_INTERCEPTOR, useClass: RunBodyInterceptor }];
 const END = [
   FinaliseService,
   EndRuns,
@@ -119,7 +127,16 @@ const RESERVE = [ReservationsService, GrantLease, WaitingLine, LeaseRequests, Re
 const READ = [RunsService, RunnersService, HostsService, PlacementsService, RunLogs, RunLogStore, RunLogReader];
 
 @Module({
-  imports: [RestoreModule, CompaniesModule, AgentsModule, IssuesModule, EnvironmentsModule, LeasesModule],
+  imports: [
+    RestoreModule,
+    RedactionModule,
+    CompaniesModule,
+    SecretsModule,
+    AgentsModule,
+    IssuesModule,
+    EnvironmentsModule,
+    LeasesModule,
+  ],
   controllers: [
     QueueController,
     HeartbeatExecutor,
@@ -131,6 +148,17 @@ const READ = [RunsService, RunnersService, HostsService, PlacementsService, RunL
     RevokeController,
     ReservationsController,
   ],
-  providers: [...WAKE, ...PROVISION, ...EXECUTE, ...END, ...FOLLOW_UP, ...RUNNER, ...WAIT, ...RESERVE, ...READ],
+  providers: [
+    ...WAKE,
+    ...PROVISION,
+    ...EXECUTE,
+    ...SECRETS,
+    ...END,
+    ...FOLLOW_UP,
+    ...RUNNER,
+    ...WAIT,
+    ...RESERVE,
+    ...READ,
+  ],
 })
 export class HeartbeatModule {}

@@ -35,6 +35,7 @@ const IGNORED_FIELDS = {
   agentKey: ['scope'],
   // Where it was asked for from; to confine a key, name its companies.
   operatorKey: ['requestedCompanyId'],
+  secret: ['key', 'providerConfigId', 'providerMetadata', 'providerVersionRef'],
   wake: ['failedRunId', 'debug', 'idempotencyKey'],
   issue: [
     'projectId',

@@ -82,8 +82,8 @@ describe(ProcessAdapter.name, () => {
 
   it.each([
     [{ A: 'x', B: { type: 'plain', value: 'y' } }, []],
-    [{ A: { secretRef: 'k' } }, ['A']],
-    [{ A: { type: 'secret_ref', secretId: 'k' } }, ['A']],
+    [{ A: { secretRef: 'k' }, B: { type: 'secret_ref', secretId: 'k' } }, []],
+    [{ A: { type: 'plain', value: 1 }, B: { value: 'x' } }, ['A', 'B']],
     [{ A: 1, '2B': 'x', 'C D': 'x', E: 'a\0b' }, ['A', '2B', 'C D', 'E']],
   ])('checks each variable of %j', (env, names) => {
     expect(problemsOf(() => adapter.validateConfig({ command: 'x', env }))).toEqual(

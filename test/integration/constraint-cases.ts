@@ -74,6 +74,14 @@ export const RECORD = `
   insert into lease_requests (id, company_id, environment_id, holder, give_up_at)
     values (id('request'), id('company'), id('local'), 'me', now());
   insert into runners (id, host, host_name, pid, slots, version) values (id('runner'), 'h', 'h', 1, 1, '1');
+  insert into secrets_key (key_id) values ('k');
+  insert into secrets (id, company_id, name) values (id('secret'), id('company'), 'Token'),
+    (id('other secret'), id('company'), 'Password'), (id('their secret'), id('their company'), 'Token');
+  insert into secret_versions (company_id, secret_id, version, key_id, nonce, ciphertext)
+    values (id('company'), id('secret'), 1, 'k', decode(repeat('00', 12), 'hex'), decode(repeat('00', 20), 'hex')),
+      (id('company'), id('other secret'), 1, 'k', decode(repeat('01', 12), 'hex'), decode(repeat('00', 20), 'hex'));
+  insert into secret_references (company_id, secret_id, agent_id, path)
+    values (id('company'), id('secret'), id('agent'), 'adapterConfig.env.TOKEN');
   insert into issue_comments (id, company_id, issue_id, author_type, body)
     values (id('comment'), id('company'), id('issue'), 'user', 'Aye');
   insert into heartbeat_run_log_chunks (run_id, stream_offset, stream, written_at, content)
@@ -88,6 +96,9 @@ export const RECORD = `
 export type ConstraintCase = [what: string, constraint: string, statement: string];
 
 const set = (table: string, row: string, changes: string) => `update ${table} set ${changes} where id = id('${row}')`;
+
+const versionOf = (secret: string, changes: string) =>
+  `update secret_versions set ${changes} where secret_id = id('${secret}')`;
 
 const copyLease = (columns: string, values: string) =>
   `insert into environment_leases (id, company_id, environment_id, holder, status, provider, acquired_at, last_used_at,
@@ -460,6 +471,7 @@ export const VALUES: ConstraintCase[] = [
       ['companies', 'company'],
       ['environments', 'local'],
       ['agents', 'agent'],
+      ['secrets', 'secret'],
       ['agent_api_keys', 'key'],
       ['operator_keys', 'operator key'],
       ['execution_workspaces', 'workspace'],
@@ -491,6 +503,24 @@ export const VALUES: ConstraintCase[] = [
     'an idle time-out of 0 seconds',
     'heartbeat_runs_idle_timeout_sec_check',
     set('heartbeat_runs', 'queued', 'idle_timeout_sec = 0'),
+  ],
+  ['a second row about the key of secrets', 'secrets_key_id_check', `insert into secrets_key values (false, 'l')`],
+  ['a secret without a version', 'secrets_latest_version_check', set('secrets', 'secret', 'latest_version = 0')],
+  ['a version 0', 'secret_versions_version_check', versionOf('secret', 'version = 0')],
+  ['a nonce of another length', 'secret_versions_nonce_check', versionOf('secret', `nonce = '\\x00'`)],
+  ['a ciphertext of nothing', 'secret_versions_ciphertext_check', versionOf('secret', `ciphertext = '\\x00'`)],
+  [
+    'two values under one key and nonce',
+    'secret_versions_nonce_once',
+    versionOf('secret', `nonce = decode(repeat('01', 12), 'hex')`),
+  ],
+  ['two secrets with one name', 'secrets_name_unique', set('secrets', 'other secret', `name = 'Token'`)],
+  ['a reference of nobody', 'secret_references_one_holder', `update secret_references set agent_id = null`],
+  [
+    'two references at one place',
+    'secret_references_once',
+    `insert into secret_references (company_id, secret_id, agent_id, path)
+     values (id('company'), id('other secret'), id('agent'), 'adapterConfig.env.TOKEN')`,
   ],
   ['a second row about the instance', 'instance_id_check', 'insert into instance (id) values (false)'],
   [
@@ -563,6 +593,7 @@ TENANTS.push(
   ...(
     [
       ['environments', `(id, company_id, name, driver) values (id('new'), id('nobody'), 'n', 'test')`],
+      ['secrets', `(id, company_id, name) values (id('new'), id('nobody'), 'n')`],
       ['agents', `(id, company_id, name, adapter_type) values (id('new'), id('nobody'), 'n', 'process')`],
       ['issues', `(id, company_id, number, identifier, title) values (id('new'), id('nobody'), 9, 'NO-9', 'n')`],
       [
@@ -577,6 +608,26 @@ TENANTS.push(
     `insert into ${table} ${values}`,
   ]),
   [
+    "a value of another company's secret",
+    'secret_versions_secret_fk',
+    versionOf('secret', `company_id = id('their company')`),
+  ],
+  ...(
+    [
+      ['secret', 'secret_id', 'their secret'],
+      ['agent', 'agent_id', 'their agent'],
+    ] as const
+  ).map(([what, column, theirs]): ConstraintCase => [
+    `a reference of, or to, another company's ${what}`,
+    `secret_references_${what}_fk`,
+    `update secret_references set ${column} = id('${theirs}')`,
+  ]),
+  [
+    "a reference of another company's environment",
+    'secret_references_environment_fk',
+    `update secret_references set agent_id = null, environment_id = id('their environment')`,
+  ],
+  [
     'output of no run',
     'heartbeat_run_log_chunks_run_id_fkey',
     `update heartbeat_run_log_chunks set run_id = id('none')`,
@@ -586,6 +637,7 @@ TENANTS.push(
 /** Constraints that no statement can violate alone, and why they are there. */
 export const WITHOUT_CASE: Record<string, string> = {
   execution_workspaces_company_id_fkey: 'implied by execution_workspaces_environment_fk',
+  secrets_company_unique: 'implied by the primary key; target of the keys that carry the company',
   environments_company_unique: 'implied by the primary key; target of the keys that carry the company',
   agents_company_unique: 'the same',
   execution_workspaces_company_unique: 'the same',

@@ -191,11 +191,15 @@ describe('a heartbeat', () => {
 
   it('lets the process act with its own token, which is dead when the run has ended', async () => {
     const ask = `fetch(process.env.PAPERCLIP_API_URL + '/api/agents/me', { headers: { authorization: 'Bearer ' +
-      process.env.PAPERCLIP_API_KEY } }).then((answer) => answer.text()).then(console.log)`;
+      process.env.PAPERCLIP_API_KEY } }).then((answer) => answer.text()).then(console.log)
+      .then(() => console.log([...process.env.PAPERCLIP_API_KEY].reverse().join('')))`;
     const script = `"${process.execPath}" -e "${ask}"; echo $PAPERCLIP_API_KEY`;
     const { run } = await runs(script);
-    const [me, token] = (await user.log(run.id)).trim().split('\n');
+    const [me, reversed, shown] = (await user.log(run.id)).trim().split('\n');
     expect(JSON.parse(me)).toMatchObject({ id: run.agentId });
+    // A log does not show it as it is.
+    expect(shown).toBe('[redacted]');
+    const token = [...reversed].reverse().join('');
     expect((await user.api.as(token).get('/agents/me')).status).toBe(401);
   });
 });

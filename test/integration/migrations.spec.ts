@@ -20,6 +20,9 @@ const UNMAPPED_TABLES = new Set([
   'instance', // one row about the database itself
   'lease_requests', // a queue, written and read by statement under its environment's lock
   'mikro_orm_migrations', // the migrator's own
+  'secret_references', // who names which secret, written as a whole with whoever does
+  'secret_versions', // ciphertext, written and read by statement
+  'secrets_key', // one row about the key in use
   'runners', // each one's sign of life, written and read by statement
 ]);
 

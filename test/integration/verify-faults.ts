@@ -69,6 +69,7 @@ const CHANGED: Record<string, [which: string, changes: string]> = {
   environments: [`status = 'active'`, `status = 'draining'`],
   execution_workspaces: [`status = 'archived'`, `status = 'active'`],
   agents: [`status = 'idle'`, `status = 'paused', paused_at = now()`],
+  secrets: ['deleted_at is null', 'latest_version = latest_version + 1'],
   agent_api_keys: ['revoked_at is null', 'revoked_at = now()'],
   issues: ['deleted_at is null', 'deleted_at = now()'],
   heartbeat_runs: [`status = 'succeeded'`, `status = 'cancelled'`],

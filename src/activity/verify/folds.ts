@@ -42,6 +42,7 @@ import {
   PlaceRetained,
   PlaceTakenOver,
 } from '../../leases/places/places.events.js';
+import { SecretCreated, SecretDeleted, SecretRotated } from '../../secrets/secrets.events.js';
 import type { Check } from './check.js';
 
 /** How the record is folded into the state of one kind of thing. */
@@ -109,6 +110,17 @@ export const FOLDS: readonly Fold[] = [
       [AgentPaused, `'paused'`],
       [AgentTerminated, `'terminated'`],
       [AgentDeleted, `'deleted'`],
+    ],
+  },
+  {
+    subject: 'secret',
+    called: 'Secret',
+    table: 'secrets',
+    state: `case when deleted_at is null then 'version ' || latest_version else 'deleted' end`,
+    after: [
+      [SecretCreated, `'version 1'`],
+      [SecretRotated, `'version ' || (details ->> 'version')`],
+      [SecretDeleted, `'deleted'`],
     ],
   },
   {

@@ -1,5 +1,6 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { Injectable } from '@nestjs/common';
+import { isReference } from '../../secrets/secret-reference.js';
 import type { Adapter, AdapterContext, AdapterResult, ExecutionLimits } from './adapter.port.js';
 import { ConfigCheck, isObject } from './config-check.js';
 import { exchange, type HttpAnswer } from './http-exchange.js';
@@ -147,7 +148,9 @@ function webAddress(value: unknown): URL | null {
 
 const methodOf = (value: unknown) => METHODS.find((known) => known === String(value).toUpperCase()) ?? null;
 
-function headerProblem(name: string, value: unknown): string | null {
+/** What a reference stands for is known only when it is sent. */
+function headerProblem(name: string, given: unknown): string | null {
+  const value = isReference(given) ? '' : given;
   if (typeof value !== 'string') return 'must be a string';
   if (OWN_HEADERS.includes(name.toLowerCase())) return 'is set by Berth itself';
   try {

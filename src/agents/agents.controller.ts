@@ -47,7 +47,7 @@ export class AgentsController {
   @Idempotent()
   @ApiCreatedResponse({ type: AgentResponse })
   @ApiForbiddenResponse(OPERATOR_ONLY)
-  @ApiUnprocessableEntityResponse(UNUSABLE_ENVIRONMENT)
+  @ApiUnprocessableEntityResponse({ description: `${UNUSABLE_ENVIRONMENT.description}, \`agents_quota_reached\`` })
   async create(@Param('companyId', IdPipe) companyId: string, @Body() body: CreateAgentDto): Promise<AgentResponse> {
     return AgentResponse.from(await this.agents.create(companyId, body));
   }

@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { validate } from 'uuid';
 import { assertOperator, canSeeCompany } from '../auth/access.js';
 import { CompaniesService } from '../companies/companies.service.js';
+import { assertRoomFor } from '../companies/company-quotas.js';
 import { assertUsableEnvironment } from '../companies/environment-reference.js';
 import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
@@ -67,11 +68,12 @@ export class AgentsService {
     return this.require(actor.id);
   }
 
-  /** @throws NotFoundError, OperatorOnlyError, CompanyArchivedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError */
+  /** @throws NotFoundError, OperatorOnlyError, CompanyArchivedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError, QuotaReachedError */
   async create(companyId: string, fields: CreateAgentDto): Promise<Agent> {
     return inTransaction(this.em, async () => {
       await this.companies.requireActive(companyId);
       assertOperator();
+      await assertRoomFor(this.em, companyId, 'agents');
       const { adapterType = DEFAULT_ADAPTER, adapterConfig = {}, runtimeConfig = {}, metadata, ...rest } = fields;
       const agent = this.em.create(Agent, {
         ...rest,

@@ -6,6 +6,7 @@ import {
   ApiNoContentResponse,
   ApiOkResponse,
   ApiTags,
+  ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
 import { CompaniesService } from '../companies/companies.service.js';
 import type { Page } from '../database/page.js';
@@ -60,6 +61,7 @@ export class EnvironmentsController {
   @ApiCreatedResponse({ type: EnvironmentResponse })
   @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse({ description: '`environment_name_taken`, `local_environment_exists`, `company_archived`' })
+  @ApiUnprocessableEntityResponse({ description: '`environments_quota_reached`' })
   async create(
     @Param('companyId', IdPipe) companyId: string,
     @Body() body: CreateEnvironmentDto,

@@ -1,6 +1,7 @@
 import { EntityManager, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
 import { assertOperator, canSeeCompany } from '../auth/access.js';
+import { assertRoomFor } from '../companies/company-quotas.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { violatedConstraint } from '../database/database-errors.js';
 import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
@@ -82,11 +83,12 @@ export class EnvironmentsService {
     return this.locals.ensure(companyIds);
   }
 
-  /** @throws NotFoundError, OperatorOnlyError, CompanyArchivedError, UnknownDriverError, InvalidInputError, EnvironmentNameTakenError, LocalEnvironmentExistsError */
+  /** @throws NotFoundError, OperatorOnlyError, CompanyArchivedError, UnknownDriverError, InvalidInputError, EnvironmentNameTakenError, LocalEnvironmentExistsError, QuotaReachedError */
   async create(companyId: string, { config = {}, ...fields }: CreateEnvironmentDto): Promise<Environment> {
     return inTransaction(this.em, async () => {
       await this.companies.requireActive(companyId);
       assertOperator();
+      await assertRoomFor(this.em, companyId, 'environments');
       assertEnvVars(fields.envVars);
       const valid = this.drivers.get(fields.driver).validateConfig(config);
       const environment = this.em.create(Environment, { ...fields, companyId, config: valid });

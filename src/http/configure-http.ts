@@ -12,11 +12,13 @@ import { PageInterceptor } from './page.interceptor.js';
 import { openRequestScopes } from './request-scopes.js';
 import { serveHealthOnly } from './runner-only.js';
 import { sendSecurityHeaders } from './security-headers.js';
+import { noteAnswers } from './unreadable-requests.js';
 
 /** Gives an application the conventions of the wire. Comes before `app.init()` or `app.listen()`. */
 export async function configureHttp(app: NestFastifyApplication): Promise<void> {
   const server = app.getHttpAdapter().getInstance();
   const config = app.get(BerthConfig);
+  noteAnswers(server);
   openRequestScopes(server);
   await sendSecurityHeaders(app);
   limitAddressLength(server);

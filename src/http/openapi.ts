@@ -77,7 +77,7 @@ function refusalsOf({ responses, requestBody, parameters }: Operation, method: s
   const applies: Record<Refusal, boolean> = {
     400: hasBody || (parameters ?? []).length > 0,
     401: true,
-    403: method !== 'get',
+    403: true,
     404: path.includes('{'),
     409: method !== 'get',
     410: false,

@@ -174,6 +174,12 @@ describe('limits of the wire', () => {
     });
   });
 
+  it('answers a request before it refuses what comes after it on the connection', async () => {
+    const heard = await converse('DELETE /api/companies HTTP/1.1\r\nHost: localhost\r\n\r\nno request');
+    expect(heard).toMatch(/^HTTP\/1.1 404 /);
+    expect(heard).not.toContain('HTTP/1.1 400');
+  });
+
   describe('rates', () => {
     const times = async <T>(count: number, ask: () => Promise<T>) => {
       const answers: T[] = [];

@@ -23,10 +23,10 @@ export class QueueRooms {
    * of the wakes, as whoever wakes for an event does, must not wait here: it goes by the first count.
    */
   async of(agents: LockedAgent[], isFinal: boolean): Promise<Map<string, QueueRoom>> {
-    const rooms = new Map(
+    const rooms = new Map<string, QueueRoom>(
       agents.map(({ company_id, max_queued_runs, queue_room }) => [
         company_id,
-        { max: max_queued_runs, left: queue_room } as QueueRoom,
+        { max: max_queued_runs, left: queue_room },
       ]),
     );
     const scarce = [...rooms].filter(([, { left }]) => left !== null && left < NEARLY_FULL).map(([id]) => id);

@@ -1,10 +1,16 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { QueuedRunsQuotaError } from './wake-errors.js';
-import type { LockedAgent } from './wake-locks.js';
 
 /** Where no more than these are left, what others queue at the same moment matters. */
 const NEARLY_FULL = 100;
+
+/** An agent as far as its company's room is read with it. */
+interface Roomed {
+  readonly company_id: string;
+  readonly max_queued_runs: number | null;
+  readonly queue_room: number | null;
+}
 
 /** How many of a company's runs may wait to start, and for how many more there is room; both null where any number may. */
 export interface QueueRoom {
@@ -22,7 +28,7 @@ export class QueueRooms {
    * again here, after everybody else who does so for the company has committed. Who holds more than the agents and issues
    * of the wakes, as whoever wakes for an event does, must not wait here: it goes by the first count.
    */
-  async of(agents: LockedAgent[], isFinal: boolean): Promise<Map<string, QueueRoom>> {
+  async of(agents: Roomed[], isFinal: boolean): Promise<Map<string, QueueRoom>> {
     const rooms = new Map<string, QueueRoom>(
       agents.map(({ company_id, max_queued_runs, queue_room }) => [
         company_id,

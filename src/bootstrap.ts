@@ -26,7 +26,7 @@ export async function bootstrap(
 ): Promise<NestFastifyApplication> {
   if (config.databaseUrl === null) throw new Error('The embedded database has to be started before the application');
   await prepareDatabase(config.databaseUrl);
-  const app = await NestFactory.create<NestFastifyApplication>(AppModule.forRoot(config), createHttpAdapter(), {
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.forRoot(config), createHttpAdapter(config), {
     abortOnError: false,
     bufferLogs: true,
   });

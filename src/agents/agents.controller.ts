@@ -48,7 +48,7 @@ export class AgentsController {
   @Access('operators:write')
   @Idempotent()
   @ApiCreatedResponse({ type: AgentResponse })
-  @ApiUnprocessableEntityResponse(UNUSABLE)
+  @ApiUnprocessableEntityResponse({ description: `${UNUSABLE.description}, \`agents_quota_reached\`` })
   async create(@Param('companyId', IdPipe) companyId: string, @Body() body: CreateAgentDto): Promise<AgentResponse> {
     return AgentResponse.from(await this.agents.create(companyId, body));
   }

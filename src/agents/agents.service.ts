@@ -4,6 +4,7 @@ import { validate } from 'uuid';
 import { canSeeCompany } from '../auth/access.js';
 import { OwnedThings } from '../auth/owned-things.js';
 import { CompaniesService } from '../companies/companies.service.js';
+import { assertRoomFor } from '../companies/company-quotas.js';
 import { assertUsableEnvironment } from '../companies/environment-reference.js';
 import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
@@ -76,10 +77,11 @@ export class AgentsService implements OnModuleInit {
     return this.require(actor.id);
   }
 
-  /** @throws NotFoundError, CompanyArchivedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError, SecretNotFoundError */
+  /** @throws NotFoundError, CompanyArchivedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError, SecretNotFoundError, QuotaReachedError */
   async create(companyId: string, fields: CreateAgentDto): Promise<Agent> {
     return inTransaction(this.em, async () => {
       await this.companies.requireActive(companyId);
+      await assertRoomFor(this.em, companyId, 'agents');
       const { adapterType = DEFAULT_ADAPTER, adapterConfig = {}, runtimeConfig = {}, metadata, ...rest } = fields;
       const agent = this.em.create(Agent, {
         ...rest,

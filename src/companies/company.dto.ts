@@ -65,6 +65,27 @@ export class UpdateCompanyDto {
   @Max(MAX_INT)
   maxWaitSec?: number | null;
 
+  /** How many agents it may have, those that are terminated not counted; null for any number. */
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(MAX_INT)
+  maxAgents?: number | null;
+
+  /** How many environments it may have; null for any number. */
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(MAX_INT)
+  maxEnvironments?: number | null;
+
+  /** How many of its runs may wait to start; null for any number. A wake that would make one more is refused or skipped. */
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(MAX_INT)
+  maxQueuedRuns?: number | null;
+
   /** How long what is kept. */
   @IfGiven()
   @IsObject()
@@ -86,6 +107,12 @@ export class CompanyResponse {
   maxConcurrentRuns: number | null;
   /** How long a run may wait for its place, in seconds; null for as long as it takes. */
   maxWaitSec: number | null;
+  /** How many agents it may have; null for any number. */
+  maxAgents: number | null;
+  /** How many environments it may have; null for any number. */
+  maxEnvironments: number | null;
+  /** How many of its runs may wait to start; null for any number. */
+  maxQueuedRuns: number | null;
   retention: Record<string, unknown>;
   archivedAt: Date | null;
   createdAt: Date;
@@ -101,6 +128,9 @@ export class CompanyResponse {
       defaultEnvironmentId: company.defaultEnvironmentId ?? null,
       maxConcurrentRuns: company.maxConcurrentRuns ?? null,
       maxWaitSec: company.maxWaitSec ?? null,
+      maxAgents: company.maxAgents ?? null,
+      maxEnvironments: company.maxEnvironments ?? null,
+      maxQueuedRuns: company.maxQueuedRuns ?? null,
       retention: company.retention,
       archivedAt: company.archivedAt ?? null,
       createdAt: company.createdAt,

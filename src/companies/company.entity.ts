@@ -18,6 +18,9 @@ const CompanySchema = defineEntity({
     defaultEnvironmentId: p.uuid().nullable(),
     maxConcurrentRuns: p.integer().nullable(),
     maxWaitSec: p.integer().nullable(),
+    maxAgents: p.integer().nullable().default(10_000),
+    maxEnvironments: p.integer().nullable().default(1000),
+    maxQueuedRuns: p.integer().nullable().default(10_000),
     retention: objectColumn(),
     archivedAt: timeColumn().nullable(),
     createdAt: createdAtColumn(),
@@ -32,6 +35,9 @@ export interface CompanyChanges {
   readonly defaultEnvironmentId?: string | null;
   readonly maxConcurrentRuns?: number | null;
   readonly maxWaitSec?: number | null;
+  readonly maxAgents?: number | null;
+  readonly maxEnvironments?: number | null;
+  readonly maxQueuedRuns?: number | null;
   readonly retention?: Record<string, unknown>;
 }
 

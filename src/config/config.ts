@@ -31,6 +31,20 @@ export class BerthConfig {
   readonly drainSec: number;
   /** How much of one run's log is kept, in bytes. */
   readonly runLogMaxBytes: number;
+  /** How many requests one credential may make in a minute; 0 for any number. */
+  readonly requestsPerKey: number;
+  /** How many requests may come from one address in a minute, this machine's own not counted; 0 for any number. */
+  readonly requestsPerAddress: number;
+  /** How many event streams this process serves at once. */
+  readonly streams: number;
+  /** How many of them one caller may have. */
+  readonly streamsPerCaller: number;
+  /** How long a client may take over its request, or leave what it is answered unread, in seconds. */
+  readonly clientTimeoutSec: number;
+  /** Addresses and networks of proxies that are believed when they say for whom they ask. */
+  readonly trustedProxies: readonly string[];
+  /** Addresses and networks that the adapter `http` may call although it is not free to. */
+  readonly httpAllow: readonly string[];
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
   /** Where an agent's process reaches the API; without a trailing slash. Final once the server listens. */
   readonly publicUrl: string;

@@ -103,6 +103,34 @@ class IsKeyList {
   }
 }
 
+/** Names separated by commas, as a list. */
+const List = (): PropertyDecorator =>
+  Transform(({ value }) =>
+    String(value)
+      .split(',')
+      .map((name) => name.trim())
+      .filter((name) => name !== ''),
+  );
+
+@ValidatorConstraint({ name: 'networks' })
+class AreNetworks {
+  validate(values: unknown): boolean {
+    return Array.isArray(values) && values.every((value) => isNetwork(String(value)));
+  }
+
+  defaultMessage(): string {
+    return 'must be addresses or networks such as 127.0.0.1 or 10.0.0.0/8, separated by commas';
+  }
+}
+
+/** An address, or one with the length of its prefix. */
+function isNetwork(value: string): boolean {
+  const [address = '', prefix, ...more] = value.split('/');
+  const bits = { 4: 32, 6: 128 }[isIP(address)];
+  if (bits === undefined || more.length > 0) return false;
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
+}
+
 /** Every variable that Berth reads, as it arrives; the defaults are those of `loadConfig`. */
 export class EnvironmentVariables {
   @IsOptional()
@@ -133,12 +161,7 @@ export class EnvironmentVariables {
   BERTH_PORT?: number;
 
   @IsOptional()
-  @Transform(({ value }) =>
-    String(value)
-      .split(',')
-      .map((role) => role.trim())
-      .filter((role) => role !== ''),
-  )
+  @List()
   @ArrayNotEmpty({ message: 'must name api, runner or both, separated by a comma' })
   @IsIn(['api', 'runner'], { each: true, message: 'must name api, runner or both, separated by a comma' })
   BERTH_ROLES?: ('api' | 'runner')[];
@@ -162,6 +185,36 @@ export class EnvironmentVariables {
   @IsOptional()
   @WholeNumber(4096, 1_073_741_824, 'bytes')
   BERTH_RUN_LOG_MAX_BYTES?: number;
+
+  @IsOptional()
+  @WholeNumber(0, 1_000_000)
+  BERTH_REQUESTS_PER_KEY?: number;
+
+  @IsOptional()
+  @WholeNumber(0, 1_000_000)
+  BERTH_REQUESTS_PER_ADDRESS?: number;
+
+  @IsOptional()
+  @WholeNumber(1, 100_000)
+  BERTH_STREAMS?: number;
+
+  @IsOptional()
+  @WholeNumber(1, 100_000)
+  BERTH_STREAMS_PER_CALLER?: number;
+
+  @IsOptional()
+  @WholeNumber(1, 3600, 'seconds')
+  BERTH_CLIENT_TIMEOUT_SEC?: number;
+
+  @IsOptional()
+  @List()
+  @Validate(AreNetworks)
+  BERTH_TRUST_PROXY?: string[];
+
+  @IsOptional()
+  @List()
+  @Validate(AreNetworks)
+  BERTH_HTTP_ALLOW?: string[];
 
   @IsOptional()
   @IsIn(LOG_LEVELS, { message: `must be one of ${LOG_LEVELS.join(', ')}` })

@@ -48,6 +48,13 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
     // With an agent's default grace (15 s) it stays below what supervisors allow before they kill (Kubernetes: 30 s).
     drainSec: variables.BERTH_DRAIN_SEC ?? 10,
     runLogMaxBytes: variables.BERTH_RUN_LOG_MAX_BYTES ?? 16 * 1024 * 1024,
+    requestsPerKey: variables.BERTH_REQUESTS_PER_KEY ?? 6000,
+    requestsPerAddress: variables.BERTH_REQUESTS_PER_ADDRESS ?? 6000,
+    streams: variables.BERTH_STREAMS ?? 1000,
+    streamsPerCaller: variables.BERTH_STREAMS_PER_CALLER ?? 100,
+    clientTimeoutSec: variables.BERTH_CLIENT_TIMEOUT_SEC ?? 60,
+    trustedProxies: variables.BERTH_TRUST_PROXY ?? [],
+    httpAllow: variables.BERTH_HTTP_ALLOW ?? [],
     logLevel: variables.BERTH_LOG_LEVEL ?? 'info',
     publicUrl: variables.BERTH_PUBLIC_URL?.replace(/\/+$/, '') ?? localUrl(host, port),
     secretsKeys: secretsKey ? keysIn(secretsKey) : null,

@@ -14,7 +14,7 @@ const MAX_RETAIN_SEC = 2_592_000;
 /** The longest that what is taken away from its holder may still go on, in seconds. */
 export const MAX_GRACE_SEC = 86_400;
 
-abstract class EnvironmentFields {
+export abstract class EnvironmentFields {
   /** What it is for. */
   @IsOptional()
   @IsString()

@@ -62,7 +62,7 @@ export class EnvironmentsController {
   @Idempotent()
   @ApiCreatedResponse({ type: EnvironmentResponse })
   @ApiConflictResponse({ description: '`environment_name_taken`, `local_environment_exists`, `company_archived`' })
-  @ApiUnprocessableEntityResponse(NO_SECRET)
+  @ApiUnprocessableEntityResponse({ description: `${NO_SECRET.description}, \`environments_quota_reached\`` })
   async create(
     @Param('companyId', IdPipe) companyId: string,
     @Body() body: CreateEnvironmentDto,

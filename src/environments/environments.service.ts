@@ -2,6 +2,7 @@ import { EntityManager, UniqueConstraintViolationException } from '@mikro-orm/po
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { canSeeCompany } from '../auth/access.js';
 import { OwnedThings } from '../auth/owned-things.js';
+import { assertRoomFor } from '../companies/company-quotas.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { violatedConstraint } from '../database/database-errors.js';
 import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
@@ -90,10 +91,11 @@ export class EnvironmentsService implements OnModuleInit {
     return this.locals.ensure(companyIds);
   }
 
-  /** @throws NotFoundError, CompanyArchivedError, UnknownDriverError, InvalidInputError, SecretNotFoundError, EnvironmentNameTakenError, LocalEnvironmentExistsError */
+  /** @throws NotFoundError, CompanyArchivedError, UnknownDriverError, InvalidInputError, SecretNotFoundError, EnvironmentNameTakenError, LocalEnvironmentExistsError, QuotaReachedError */
   async create(companyId: string, { config = {}, ...fields }: CreateEnvironmentDto): Promise<Environment> {
     return inTransaction(this.em, async () => {
       await this.companies.requireActive(companyId);
+      await assertRoomFor(this.em, companyId, 'environments');
       assertEnvVars(fields.envVars);
       const valid = this.drivers.get(fields.driver).validateConfig(config);
       const { config: envVars = {}, references } = await this.secrets.settle(companyId, fields.envVars, 'envVars');

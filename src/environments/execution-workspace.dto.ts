@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsIn, IsObject, IsOptional, IsString, IsUUID, Length, Matches, MaxLength } from 'class-validator';
+import { IsIn, IsObject, IsOptional, IsString, IsUUID, Length, MaxLength, ValidateBy } from 'class-validator';
+import { DIRECTORY_PATH, isDirectoryPath } from './directory-path.js';
 import { IfGiven } from '../http/if-given.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
 import {
@@ -10,8 +11,11 @@ import {
   type WorkspaceStatus,
 } from './execution-workspace.entity.js';
 
-const ABSOLUTE = /^(\/|[A-Za-z]:[\\/])/;
-const ABSOLUTE_MESSAGE = { message: 'cwd must be an absolute path' };
+const IsDirectoryPath = () =>
+  ValidateBy({
+    name: 'isDirectoryPath',
+    validator: { validate: isDirectoryPath, defaultMessage: () => `$property ${DIRECTORY_PATH}` },
+  });
 
 export class CreateWorkspaceDto {
   /** Where it is. */
@@ -38,7 +42,7 @@ export class CreateWorkspaceDto {
    */
   @IsString()
   @MaxLength(4096)
-  @Matches(ABSOLUTE, ABSOLUTE_MESSAGE)
+  @IsDirectoryPath()
   cwd: string;
 
   /**
@@ -68,7 +72,7 @@ export class UpdateWorkspaceDto {
   @IfGiven()
   @IsString()
   @MaxLength(4096)
-  @Matches(ABSOLUTE, ABSOLUTE_MESSAGE)
+  @IsDirectoryPath()
   cwd?: string;
 
   /** An archived one is kept for the record. */

@@ -40,6 +40,7 @@ import { RunLogs } from './logs/run-logs.js';
 import { Placement } from './claiming/placement.js';
 import { PlacementsService } from './waiting/placements.service.js';
 import { ProvisionService } from './claiming/provision.service.js';
+import { QueueRooms } from './wakes/queue-room.js';
 import { QueueRun } from './wakes/queue-run.js';
 import { ReadBack } from './claiming/read-back.js';
 import { RealisePlace } from './execution/realise-place.js';
@@ -84,7 +85,17 @@ import { WakeDecisions } from './wakes/wake-decisions.js';
 import { WakeLocks } from './wakes/wake-locks.js';
 import { WakeService } from './wakes/wake.service.js';
 
-const WAKE = [WakeService, WakeDecisions, WakeLocks, SkippedWakes, QueueRun, IssueWakes, Timers, Promotions];
+const WAKE = [
+  WakeService,
+  WakeDecisions,
+  WakeLocks,
+  SkippedWakes,
+  QueueRooms,
+  QueueRun,
+  IssueWakes,
+  Timers,
+  Promotions,
+];
 const PROVISION = [ProvisionService, ClaimRuns, Gate, Placement, ChosenEnvironments];
 const EXECUTE = [
   EnvironmentLeaseInterceptor,

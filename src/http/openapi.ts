@@ -20,7 +20,10 @@ const REFUSALS = {
   410: 'Ended for good',
   413: 'The body is too large',
   415: 'The body is not JSON',
+  421: 'This server does not have the name in the `Host` header',
   422: 'Valid, but not acceptable',
+  429: 'More than is allowed at once or in a minute; try again after `Retry-After` seconds',
+  431: 'The headers are too large',
   500: 'Something went wrong on our side',
   503: 'The database cannot be reached; try again after `Retry-After` seconds',
 } as const;
@@ -91,13 +94,16 @@ function refusalsOf(operation: Operation, method: string, path: string): Refusal
   const applies: Record<Refusal, boolean> = {
     400: hasBody || (parameters ?? []).length > 0,
     401: operation.security?.some((credential) => Object.keys(credential).length > 0) ?? false,
-    403: method !== 'get' || codesOf(operation).length > 0,
+    403: true,
     404: path.includes('{'),
     409: method !== 'get',
     410: false,
     413: hasBody,
     415: hasBody,
+    421: true,
     422: method !== 'get',
+    429: true,
+    431: true,
     500: true,
     503: true,
   };

@@ -22,7 +22,7 @@ describe('time limits', () => {
   beforeAll(async () => {
     silent = createServer(() => undefined);
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
-    app = await startTestApp();
+    app = await startTestApp({ config: { httpAllow: ['127.0.0.1'] } });
     user = new Scenario(app.url);
     hand = new HandRunner(app);
     companyId = await user.company();

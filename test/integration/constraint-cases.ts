@@ -488,6 +488,13 @@ export const VALUES: ConstraintCase[] = [
   ['an issue number of 0', 'issues_number_check', set('issues', 'issue', 'number = 0')],
   ['a company cap of 0', 'companies_max_concurrent_runs_check', set('companies', 'company', 'max_concurrent_runs = 0')],
   ['a wait of 0 seconds', 'companies_max_wait_sec_check', set('companies', 'company', 'max_wait_sec = 0')],
+  ['a limit of 0 agents', 'companies_max_agents_check', set('companies', 'company', 'max_agents = 0')],
+  [
+    'a limit of 0 environments',
+    'companies_max_environments_check',
+    set('companies', 'company', 'max_environments = 0'),
+  ],
+  ['a limit of 0 queued runs', 'companies_max_queued_runs_check', set('companies', 'company', 'max_queued_runs = 0')],
   ['a capacity of 0', 'environments_capacity_check', set('environments', 'remote', 'capacity = 0')],
   ['places warm for 0 seconds', 'environments_warm_sec_check', set('environments', 'local', 'warm_sec = 0')],
   ['places retained for 0 seconds', 'environments_retain_sec_check', set('environments', 'local', 'retain_sec = 0')],

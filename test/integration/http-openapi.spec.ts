@@ -45,7 +45,7 @@ describe('the description of the whole API', () => {
   });
 
   it('says of every route how it refuses', () => {
-    const everywhere = ['500', '503'];
+    const everywhere = ['421', '429', '431', '500', '503'];
     expect(lacking(({ responses }) => everywhere.every((status) => responses[status]?.content))).toEqual([]);
     expect(lacking(({ responses }) => responses['401']?.content)).toEqual(HEALTH);
     expect(lacking(({ responses }, route) => !route.includes('{') || responses['404'])).toEqual([]);

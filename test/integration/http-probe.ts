@@ -123,7 +123,7 @@ export async function startProbeApp(imports: Type[] = []): Promise<ProbeApp> {
     imports: [ConfigModule.forRoot(config), ...foundation, CompaniesModule, ...imports],
     controllers: [ProbeController],
   }).compile();
-  const app = testing.createNestApplication<NestFastifyApplication>(createHttpAdapter(100_000), {
+  const app = testing.createNestApplication<NestFastifyApplication>(createHttpAdapter(config, 100_000), {
     logger: process.env.LOG_LEVEL ? ['error', 'warn'] : false,
   });
   await configureHttp(app);

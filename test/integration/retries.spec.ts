@@ -420,7 +420,7 @@ describe('retries of real executions', () => {
     await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
     database = await createTestDatabase();
     // Short, because a runner learns with its next renewal that it has lost a lease.
-    app = await startTestApp({ database, config: { leaseTtlSec: 6 } });
+    app = await startTestApp({ database, config: { leaseTtlSec: 6, httpAllow: ['127.0.0.1'] } });
     user = new Scenario(app.url);
     hand = new HandRunner(app);
     companyId = await user.company();

@@ -4,6 +4,7 @@ import {
   ApiConflictResponse,
   ApiForbiddenResponse,
   ApiTags,
+  ApiTooManyRequestsResponse,
   ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
 import { EntityManager } from '@mikro-orm/postgresql';
@@ -24,6 +25,7 @@ import type { WakeAnswer } from '../wakes/wake.js';
   description: '`agent_paused`, `agent_terminated`, `agent_pending_approval`, `company_archived`',
 })
 @ApiUnprocessableEntityResponse({ description: '`unknown_issue`' })
+@ApiTooManyRequestsResponse({ description: '`queued_runs_quota_reached`, `too_many_requests`' })
 @Controller('agents/:id')
 export class WakeController {
   constructor(

@@ -25,7 +25,7 @@ export function contextOf(wake: WakeupRequest): ContextSnapshot {
 /** What a queued run is told once a further wake has joined it: nothing that it was told before is replaced. */
 export function mergeWake(context: ContextSnapshot, wake: WakeupRequest): ContextSnapshot {
   const added = contextOf(wake);
-  const wakeReasons = [...new Set([...(context.wakeReasons ?? []), ...(added.wakeReasons ?? [])])];
+  const wakeReasons = mergeIds(context.wakeReasons, added.wakeReasons);
   const wakeCommentIds = mergeIds(context.wakeCommentIds, added.wakeCommentIds);
   return {
     ...added,

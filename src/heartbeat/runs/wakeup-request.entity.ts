@@ -45,6 +45,9 @@ const WakeupRequestSchema = defineEntity({
   },
 });
 
+/** Of what several wakes tell together, in characters of JSON; what is too much for that is left out of the later ones. */
+const MAX_PAYLOAD_LENGTH = 128 * 1024;
+
 /** A wish that an agent runs. */
 export class WakeupRequest extends WakeupRequestSchema.class {
   /** It became this run. */
@@ -75,9 +78,9 @@ export class WakeupRequest extends WakeupRequestSchema.class {
     const ids = mergeIds(commentIdsOf(this), commentIdsOf(later));
     const reasons = mergeIds(this.reasons(), later.reason ? [later.reason] : []);
     this.coalescedCount += 1;
+    const both = { ...later.payload, ...this.payload };
     this.payload = {
-      ...later.payload,
-      ...this.payload,
+      ...(JSON.stringify(both).length <= MAX_PAYLOAD_LENGTH ? both : this.payload),
       ...(ids.length > 0 ? { wakeCommentIds: ids, wakeCommentId: ids.at(-1) } : {}),
       wakeReasons: reasons,
     };

@@ -8,6 +8,7 @@ import type { Actor } from '../../events/actor.js';
 import { currentActor, runInScope, type RequestScope } from '../../events/request-scope.js';
 import { HeartbeatCoalesced, HeartbeatDeferred } from '../runs/heartbeat.events.js';
 import { QueueRun } from './queue-run.js';
+import { QueueRooms, takeRoom, type QueueRoom } from './queue-room.js';
 import { SkippedWakes } from './skipped-wakes.js';
 import { mergeWake } from '../runs/wake-context.js';
 import { AgentNotWakeableError, WakeIssueUnknownError, WakeOthersForbiddenError } from './wake-errors.js';
@@ -36,6 +37,8 @@ interface Admitted {
 interface LiveRuns {
   readonly byIssue: Map<string, LiveRun>;
   readonly byTask: Map<string, LiveRun>;
+  /** By company, for how many more there is room. */
+  readonly rooms: Map<string, QueueRoom>;
 }
 
 /** Decides what becomes of wakes: a run, part of a queued run, a wait, or nothing, always with its reason. */
@@ -47,6 +50,7 @@ export class WakeDecisions {
     private readonly locks: WakeLocks,
     private readonly queue: QueueRun,
     private readonly skips: SkippedWakes,
+    private readonly rooms: QueueRooms,
   ) {}
 
   /**
@@ -89,10 +93,14 @@ export class WakeDecisions {
     return {
       byIssue: await this.locks.liveRuns([...new Set(wanted.flatMap(({ issueId }) => issueId ?? []))]),
       byTask: await this.locks.waitingRuns(wanted.filter(({ issueId }) => issueId === null).map(taskOf)),
+      rooms: await this.rooms.of(
+        wanted.map(({ agent }) => agent),
+        wanted.every(({ asked }) => !asked.isOptional),
+      ),
     };
   }
 
-  private async decideOne(admitted: Admitted, runs: LiveRuns): Promise<WakeAnswer> {
+  private async decideOne(admitted: Admitted, runs: LiveRuns): Promise<WakeAnswer | DomainError> {
     const { asked, agent, refusal, issueId } = admitted;
     const { wake } = asked;
     if (refusal) return this.skips.skip(agent, wake, issueId, refusal);
@@ -102,7 +110,11 @@ export class WakeDecisions {
       const waits = live.status === 'scheduled_retry' ? 'retry_scheduled' : 'run_already_queued';
       return this.skips.skip(agent, wake, issueId, waits);
     }
-    if (!live) return this.start(admitted, runs);
+    if (!live) {
+      const full = takeRoom(runs.rooms.get(agent.company_id));
+      if (full) return asked.isOptional ? this.skips.skip(agent, wake, issueId, full.code) : full;
+      return this.start(admitted, runs);
+    }
     // The run, or another wake that waits for it, may have been made by this very batch.
     await this.em.flush();
     const joins = live.agent_id === agent.id && live.status === 'queued';

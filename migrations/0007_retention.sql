@@ -41,7 +41,7 @@ create table activity_folds (
   entity_type text not null,
   entity_id text not null,
   -- The state that they made, and the entry that made it.
-  state text,
+  state text not null,
   seq bigint not null,
   at timestamptz(3) not null,
   -- How many beginnings and ends of a run or a lease were among them.

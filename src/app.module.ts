@@ -17,6 +17,7 @@ import { IssuesModule } from './issues/issues.module.js';
 import { LeasesModule } from './leases/leases.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
 import { ormOptions } from './mikro-orm.config.js';
+import { RetentionModule } from './retention/retention.module.js';
 
 @Module({})
 export class AppModule {
@@ -35,7 +36,7 @@ export class AppModule {
     const execution = [EnvironmentsModule, LeasesModule, HeartbeatModule];
     return {
       module: AppModule,
-      imports: [...kernel, ...tenants, ...execution, ActivityModule, HealthModule],
+      imports: [...kernel, ...tenants, ...execution, ActivityModule, RetentionModule, HealthModule],
     };
   }
 }

@@ -15,6 +15,7 @@ export const modules = {
   leases: ['environments'],
   heartbeat: ['leases', 'issues'],
   activity: ['heartbeat'],
+  retention: ['activity'],
   health: ['heartbeat'],
 };
 

@@ -1,4 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import type { RetentionDays } from '../config/config.js';
 import { assignChanges } from '../database/assign-changes.js';
 import { createdAtColumn, idColumn, objectColumn, timeColumn, updatedAtColumn } from '../database/columns.js';
 
@@ -18,7 +19,8 @@ const CompanySchema = defineEntity({
     defaultEnvironmentId: p.uuid().nullable(),
     maxConcurrentRuns: p.integer().nullable(),
     maxWaitSec: p.integer().nullable(),
-    retention: objectColumn(),
+    /** What is left out is as the instance has it. */
+    retention: objectColumn<Partial<RetentionDays>>(),
     archivedAt: timeColumn().nullable(),
     createdAt: createdAtColumn(),
     updatedAt: updatedAtColumn(),
@@ -32,14 +34,18 @@ export interface CompanyChanges {
   readonly defaultEnvironmentId?: string | null;
   readonly maxConcurrentRuns?: number | null;
   readonly maxWaitSec?: number | null;
-  readonly retention?: Record<string, unknown>;
+  readonly retention?: Partial<RetentionDays>;
 }
 
 /** The tenant: everything is scoped to one. */
 export class Company extends CompanySchema.class {
   /** @returns the names of the fields that are different now. */
-  change(changes: CompanyChanges): string[] {
-    return assignChanges<Company, CompanyChanges>(this, changes);
+  change({ retention, ...changes }: CompanyChanges): string[] {
+    // Copied: an object of a class never equals one that was read.
+    return assignChanges<Company, CompanyChanges>(this, {
+      ...changes,
+      ...(retention && { retention: { ...retention } }),
+    });
   }
 
   archive(at: Date): void {

@@ -1,6 +1,16 @@
 /** What a process does: answer HTTP requests, execute runs, or both. */
 export type Role = 'api' | 'runner';
 
+/** For how many days what is kept, where a company says nothing else; 0 for ever. */
+export interface RetentionDays {
+  /** The record of state changes. */
+  readonly activityDays: number;
+  /** Runs that have ended, with what belongs to them; reservations and wakes without a run. */
+  readonly runDays: number;
+  /** What runs wrote. */
+  readonly runLogDays: number;
+}
+
 /** How this process was told to run; read once at start from `BERTH_*` variables. */
 export class BerthConfig {
   /** Where everything lives that is kept on this machine: the embedded database, host id. Absolute. */
@@ -23,6 +33,7 @@ export class BerthConfig {
   readonly drainSec: number;
   /** How much of one run's log is kept, in bytes. */
   readonly runLogMaxBytes: number;
+  readonly retention: RetentionDays;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
   /** Where an agent's process reaches the API; without a trailing slash. Final once the server listens. */
   readonly publicUrl: string;

@@ -15,6 +15,7 @@ describe(loadConfig.name, () => {
       runnerSlots: 8,
       drainSec: 10,
       runLogMaxBytes: 16 * 1024 * 1024,
+      retention: { activityDays: 365, runDays: 90, runLogDays: 30 },
       logLevel: 'info',
       publicUrl: 'http://127.0.0.1:3100',
     });
@@ -32,6 +33,9 @@ describe(loadConfig.name, () => {
       BERTH_RUNNER_SLOTS: '1',
       BERTH_DRAIN_SEC: '0',
       BERTH_RUN_LOG_MAX_BYTES: '4096',
+      BERTH_RETAIN_ACTIVITY_DAYS: 'forever',
+      BERTH_RETAIN_RUN_DAYS: '0',
+      BERTH_RETAIN_RUN_LOG_DAYS: '7',
       BERTH_LOG_LEVEL: 'silent',
       BERTH_PUBLIC_URL: 'https://berth.example/',
     });
@@ -46,6 +50,7 @@ describe(loadConfig.name, () => {
       runnerSlots: 1,
       drainSec: 0,
       runLogMaxBytes: 4096,
+      retention: { activityDays: 0, runDays: 0, runLogDays: 7 },
       logLevel: 'silent',
       publicUrl: 'https://berth.example',
     });

@@ -38,6 +38,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
     // With an agent's default grace (15 s) it stays below what supervisors allow before they kill (Kubernetes: 30 s).
     drainSec: variables.BERTH_DRAIN_SEC ?? 10,
     runLogMaxBytes: variables.BERTH_RUN_LOG_MAX_BYTES ?? 16 * 1024 * 1024,
+    retention: {
+      activityDays: variables.BERTH_RETAIN_ACTIVITY_DAYS ?? 365,
+      runDays: variables.BERTH_RETAIN_RUN_DAYS ?? 90,
+      runLogDays: variables.BERTH_RETAIN_RUN_LOG_DAYS ?? 30,
+    },
     logLevel: variables.BERTH_LOG_LEVEL ?? 'info',
     publicUrl: variables.BERTH_PUBLIC_URL?.replace(/\/+$/, '') ?? localUrl(host, port),
   });

@@ -7,6 +7,7 @@ import { EnvironmentLeaseQueryDto, LeaseQueryDto, LeaseResponse, PatchLeaseDto, 
 import { LeasesService } from './leases.service.js';
 
 const NOT_HELD = { description: '`lease_lost`: it expired, has ended, or the token is not its token' };
+const HISTORY_REMOVED = { description: '`history_removed`: leases of the time asked for may have been removed' };
 const TOKEN_REQUIRED = { description: '`fencing_token_required`' };
 
 @ApiTags('Leases')
@@ -17,6 +18,7 @@ export class LeasesController {
   /** A company's leases, newest first. */
   @Get('companies/:companyId/environment-leases')
   @ApiPage(LeaseResponse)
+  @ApiGoneResponse(HISTORY_REMOVED)
   async list(
     @Param('companyId', IdPipe) companyId: string,
     @Query() query: LeaseQueryDto,
@@ -27,6 +29,7 @@ export class LeasesController {
   /** An environment's leases, newest first. */
   @Get('environments/:id/leases')
   @ApiPage(LeaseResponse)
+  @ApiGoneResponse(HISTORY_REMOVED)
   async ofEnvironment(
     @Param('id', IdPipe) id: string,
     @Query() query: EnvironmentLeaseQueryDto,

@@ -16,6 +16,13 @@ export interface LogPage {
   readonly nextOffset: number;
 }
 
+/** As much of a run as its log depends on. */
+interface WrittenRun {
+  readonly id: string;
+  readonly finishedAt?: Date | null;
+  readonly logBytes: number;
+}
+
 interface StoredRow {
   stream_offset: string;
   stream: LogStream;
@@ -54,6 +61,16 @@ export class RunLogReader {
       if (!push(ts, row.stream, chunk, start + row.content.length)) break;
     }
     return { content: lines.join(''), nextOffset: position };
+  }
+
+  /**
+   * Whether the run has no log any more: what it wrote is kept in part at least, as long as it is kept at all.
+   * @param logBytes how much it had written when it ended.
+   */
+  async isRemoved({ id, finishedAt, logBytes }: WrittenRun): Promise<boolean> {
+    if (!finishedAt || logBytes === 0) return false;
+    const rows = await this.em.execute('select 1 from heartbeat_run_log_chunks where run_id = ? limit 1', [id]);
+    return rows.length === 0;
   }
 
   /** The row that the offset lies in, and those after it, as far as their content stays within the limit. */

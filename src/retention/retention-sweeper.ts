@@ -46,9 +46,10 @@ export class RetentionSweeper implements BeforeApplicationShutdown {
 
   /**
    * One pass: removes everything that is due now, unless another process is at it or the database is in quarantine.
+   * @param stopped ends it between two pages.
    * @throws when the database cannot be reached.
    */
-  sweep(): Promise<void> {
+  sweep(stopped?: AbortSignal): Promise<void> {
     return runInScope({ actor: systemActor('retention'), requestId: null }, async () => {
       if (await this.quarantine.isActive()) return;
       await this.oldest.observe();
@@ -56,10 +57,9 @@ export class RetentionSweeper implements BeforeApplicationShutdown {
       const lock = await SweepLock.take(this.config.databaseUrl!);
       if (!lock) return;
       try {
+        const stop = AbortSignal.any([lock.lost, ...(stopped ? [stopped] : [])]);
         // Another process may have removed it since.
-        for (const [kind, removals] of await this.removals.list()) {
-          await this.pass(kind, removals, AbortSignal.any([this.stopped.signal, lock.lost]));
-        }
+        for (const [kind, removals] of await this.removals.list()) await this.pass(kind, removals, stop);
         await this.oldest.observe();
       } finally {
         await lock.release().catch(() => undefined);
@@ -90,7 +90,7 @@ export class RetentionSweeper implements BeforeApplicationShutdown {
   private async sweepUntilStopped(): Promise<void> {
     const { signal } = this.stopped;
     while (!signal.aborted) {
-      await this.sweep().catch((error: unknown) => {
+      await this.sweep(signal).catch((error: unknown) => {
         this.logger.warn({ err: error }, 'What was kept for long enough could not be removed; trying again');
       });
       await delay(PERIOD_MS, undefined, { signal }).catch(() => undefined);

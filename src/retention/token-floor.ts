@@ -11,7 +11,7 @@ export class TokenFloor {
     if (token === null) return;
     await this.em.execute(
       `update instance set token_floor = ?
-       where token_floor < ? and not exists (select 1 from environment_leases where fencing_token > ?)`,
+       where token_floor < ? and coalesce((select max(fencing_token) from environment_leases), 0) < ?`,
       [token, token, token],
     );
   }

@@ -15,11 +15,14 @@ interface Column {
 
 /** Tables that no entity maps, and why. */
 const UNMAPPED_TABLES = new Set([
+  'activity_folds', // what removed entries said, written and read by statement
   'heartbeat_run_log_chunks', // bytes in bulk, written and read by statement
   'idempotency_keys', // written and read by statement, around the unit of work
   'instance', // one row about the database itself
   'lease_requests', // a queue, written and read by statement under its environment's lock
   'mikro_orm_migrations', // the migrator's own
+  'retention_horizons', // how far back each company is complete, written and read by statement
+  'retention_passes', // what came of removing, for each kind
   'runners', // each one's sign of life, written and read by statement
 ]);
 

@@ -41,11 +41,8 @@ export interface CompanyChanges {
 export class Company extends CompanySchema.class {
   /** @returns the names of the fields that are different now. */
   change({ retention, ...changes }: CompanyChanges): string[] {
-    // Copied: an object of a class never equals one that was read.
-    return assignChanges<Company, CompanyChanges>(this, {
-      ...changes,
-      ...(retention && { retention: { ...retention } }),
-    });
+    const said = retention && { retention: onlyGiven(retention) };
+    return assignChanges<Company, CompanyChanges>(this, { ...changes, ...said });
   }
 
   archive(at: Date): void {
@@ -54,3 +51,7 @@ export class Company extends CompanySchema.class {
   }
 }
 CompanySchema.setClass(Company);
+
+/** A plain object, as one that was read is. */
+const onlyGiven = (days: Partial<RetentionDays>): Partial<RetentionDays> =>
+  Object.fromEntries(Object.entries(days).filter(([, count]) => count !== undefined));

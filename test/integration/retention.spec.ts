@@ -134,7 +134,7 @@ describe(RetentionSweeper.name, () => {
     for (const { details } of entries) {
       for (const [kind, rows] of Object.entries(details.removed)) sums[kind] = (sums[kind] ?? 0) + (rows as number);
     }
-    expect(sums).toEqual(await history.removed());
+    expect(sums).toEqual(history.removed());
     const counted = await scrape(app.url);
     for (const [kind, rows] of Object.entries(sums)) {
       expect(counted.get(`berth_retention_removed_rows_total{kind="${kind}"}`)).toBe(rows);

@@ -102,8 +102,13 @@ export class History {
   }
 
   /** How many rows had to go, as the record counts them. */
-  async removed(): Promise<Record<string, number>> {
-    const [before, after] = [this.size, this.remaining()];
+  removed(): Record<string, number> {
+    return this.missing(this.remaining());
+  }
+
+  /** How many rows are not there any more, as the record counts them. */
+  missing(after: Present): Record<string, number> {
+    const before = this.size;
     const gone = (kind: keyof Rows) => before[kind] - after[kind].length;
     return {
       ...{ runs: gone('runs'), leases: gone('leases'), places: gone('places'), wakes: gone('wakes') },

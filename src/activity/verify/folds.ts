@@ -141,7 +141,10 @@ export const FOLDS: readonly Fold[] = [
     after: [
       [HeartbeatInvoked, `'queued'`],
       [HeartbeatQueued, `'queued'`],
-      [HeartbeatRetryScheduled, `case when details ->> 'scheduledRetryAt' is not null then 'scheduled_retry' else 'queued' end`],
+      [
+        HeartbeatRetryScheduled,
+        `case when details ->> 'scheduledRetryAt' is not null then 'scheduled_retry' else 'queued' end`,
+      ],
       [HeartbeatStarted, `'running'`],
       [HeartbeatSucceeded, `'succeeded'`],
       [HeartbeatFailed, `'failed'`],

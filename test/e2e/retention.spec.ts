@@ -6,11 +6,11 @@ import { History } from '../support/retained-history.js';
 import { startServerProcess, type ServerProcess } from '../support/server-process.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
-const SIZE = { runs: 4800, live: 40, waiting: 60 };
+const SIZE = { runs: 2400, live: 40, waiting: 60 };
 /** A hundred days of history. */
-const STEP_MS = 30 * 60 * 1000;
+const STEP_MS = 60 * 60 * 1000;
 const DAYS = { activityDays: 45, runDays: 30, runLogDays: 20 };
-const LONG_MS = 120_000;
+const LONG_MS = 180_000;
 
 describe('removing what was kept for long enough', () => {
   let database: TestDatabase;

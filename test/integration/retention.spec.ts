@@ -125,6 +125,11 @@ describe(RetentionSweeper.name, () => {
 
   it('leaves a record that agrees with the state, and tells what went', async () => {
     expect((await verifyRecord(database.url, 60)).filter(({ found }) => found > 0)).toEqual([]);
+    const ofNothing = await database.query(
+      `select entity_id from activity_folds where entity_type = 'heartbeat_run'
+       and entity_id not in (select id::text from heartbeat_runs)`,
+    );
+    expect(ofNothing).toEqual([]);
     const entries = await told();
     expect(new Set(entries.map(({ actor_type, actor_id }) => `${actor_type}/${actor_id}`))).toEqual(
       new Set(['system/retention']),

@@ -23,6 +23,8 @@ interface RunOptions {
   readonly endedDaysAgo: number;
   /** When it was made, in days before now: a minute before it ended unless given. */
   readonly madeDaysAgo?: number;
+  /** When it started, in days before now: half a minute before it ended unless given. */
+  readonly startedDaysAgo?: number;
   readonly retryOf?: string;
   readonly place?: string | null;
   /** How many pieces of output it left. */
@@ -55,10 +57,12 @@ export class Past {
   }
 
   /** A run that succeeded, with its wake and its lease. */
-  async run({ agentId, endedDaysAgo, madeDaysAgo, retryOf, place = null, chunks = 0 }: RunOptions): Promise<PastRun> {
+  async run({ agentId, endedDaysAgo, retryOf, place = null, chunks = 0, ...when }: RunOptions): Promise<PastRun> {
     const ended = Past.ago(endedDaysAgo);
-    const made = madeDaysAgo === undefined ? new Date(ended.getTime() - MINUTE_MS) : Past.ago(madeDaysAgo);
-    const started = new Date(ended.getTime() - MINUTE_MS / 2);
+    const before = (days: number | undefined, ms: number) =>
+      days === undefined ? new Date(ended.getTime() - ms) : Past.ago(days);
+    const made = before(when.madeDaysAgo, MINUTE_MS);
+    const started = before(when.startedDaysAgo, MINUTE_MS / 2);
     const [id, wakeId] = [v7({ msecs: made.getTime() }), v7({ msecs: made.getTime() })];
     const leaseId = v7({ msecs: started.getTime() });
     await this.client.query(

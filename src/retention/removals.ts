@@ -21,6 +21,8 @@ export interface RemovedPage {
 /** How long a page may take, and how long it may wait for somebody's lock, in milliseconds. */
 const STATEMENT_MS = 30_000;
 const LOCK_MS = 1_000;
+/** Any constant: that one page follows another. One that folds entries has to know which rows are there. */
+const PAGE_LOCK = 0x7061_6765;
 
 /** Removes page after page: each with its horizon and its entry in the record, or not at all. */
 @Injectable()
@@ -37,7 +39,8 @@ export class Removals {
   page(removal: Removal, remove: () => Promise<RemovedPage>): Promise<number> {
     return inTransaction(this.em, async () => {
       await this.em.execute(
-        `select set_config('statement_timeout', '${STATEMENT_MS}', true), set_config('lock_timeout', '${LOCK_MS}', true)`,
+        `select set_config('statement_timeout', '${STATEMENT_MS}', true), set_config('lock_timeout', '${LOCK_MS}', true),
+           pg_advisory_xact_lock(${PAGE_LOCK})`,
       );
       const { rows, throughTx } = await remove();
       const removed = Object.values(rows).reduce((sum, count) => sum + count, 0);

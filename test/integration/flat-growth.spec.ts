@@ -28,7 +28,6 @@ const NEEDED = [
   ['heartbeat_runs_issue', '/issues/'],
   ['environment_leases_unsuccessful', 'environment-leases?status=expired'],
   ['environment_leases_run', 'runId='],
-  ['agent_wakeup_requests_without_run', 'retention'],
 ] as const;
 
 describe('the cost of a statement', () => {

@@ -250,6 +250,25 @@ describe('the log of a run', () => {
     expect(await chunks(slow.id)).toBe(0);
   });
 
+  it('is looked for again behind a run that goes on, however many have ended since', async () => {
+    const agentId = await fleet.agent();
+    // One that waits, and more than a page of others.
+    await app.database.query(
+      `insert into heartbeat_runs (id, company_id, agent_id, invocation_source, status, finished_at)
+       select first_id_at(now() - interval '20 days' + make_interval(secs => n)), $1, $2, 'on_demand',
+         case n when 0 then 'queued' else 'succeeded' end, case when n > 0 then now() - interval '19 days' end
+       from generate_series(0, 600) n`,
+      [fleet.companyId, agentId],
+    );
+    await carryOut('runLogs', 10);
+    const [row] = await app.database.query<{ resume_after: string | null }>(
+      `select resume_after from retention_horizons where company_id = $1 and kind = 'runLogs'`,
+      [fleet.companyId],
+    );
+    expect(row.resume_after).toBeNull();
+    await app.database.query('delete from heartbeat_runs where company_id = $1', [fleet.companyId]);
+  });
+
   it('is not looked for again where there is none any more', async () => {
     const agentId = await fleet.agent();
     const first = await past.run({ agentId, endedDaysAgo: 20, chunks: 1 });

@@ -39,6 +39,8 @@ export interface LoadOptions {
    * inserts: that what is made is consistent can be seen at any size, and a test sees it at a small one.
    */
   readonly checked: boolean;
+  /** How long after one run the next one was made, in milliseconds; a million runs take three months unless given. */
+  readonly stepMs?: number;
   /** Connections that load at once. */
   readonly connections?: number;
   readonly onProgress?: (runs: number) => void;
@@ -46,7 +48,6 @@ export interface LoadOptions {
 
 /** Runs that one transaction makes. */
 const CHUNK = 20_000;
-/** How long after one run the next one was made, in milliseconds: a million runs take three months. */
 const STEP_MS = 7_776;
 
 /** Fills an empty database with a history as Berth would have left it, made by set-based statements. */
@@ -54,7 +55,7 @@ export async function loadData(databaseUrl: string, size: DataSize, options: Loa
   const first = await connect(databaseUrl, options);
   const others: Client[] = [];
   try {
-    const frame = await frameOf(first, size);
+    const frame = await frameOf(first, size, options.stepMs ?? STEP_MS);
     for (const statement of FUNCTIONS(frame)) await first.query(statement);
     await inTransaction(first, DIMENSIONS(frame));
     for (let count = 1; count < (options.connections ?? 1); count++) {
@@ -92,15 +93,15 @@ export interface Frame extends DataSize {
   readonly nextTransaction: number;
 }
 
-async function frameOf(client: Client, size: DataSize): Promise<Frame> {
+async function frameOf(client: Client, size: DataSize, stepMs: number): Promise<Frame> {
   const { rows } = await client.query<{ begun: Date; next: string }>(
-    `select date_trunc('second', now()) - interval '1 hour' - make_interval(secs => ${(STEP_MS / 1000) * size.runs}) as begun,
+    `select date_trunc('second', now()) - interval '1 hour' - make_interval(secs => ${(stepMs / 1000) * size.runs}) as begun,
        pg_snapshot_xmin(pg_current_snapshot())::text as next`,
   );
   return {
     ...size,
     begun: rows[0].begun.toISOString(),
-    stepMs: STEP_MS,
+    stepMs,
     issues: Math.max(400, Math.floor(size.runs / 50)),
     issuesElsewhere: Math.max(1, Math.floor(size.runs / 2000)),
     nextTransaction: Number(rows[0].next),
@@ -121,7 +122,7 @@ async function inTransaction(client: Client, statements: readonly string[]): Pro
   await client.query('commit');
 }
 
-async function namesOf(client: Client, { runs, begun }: Frame): Promise<DataNames> {
+async function namesOf(client: Client, { runs, begun, stepMs }: Frame): Promise<DataNames> {
   const { rows } = await client.query<Omit<DataNames, 'middle'>>(
     `select company_id as "companyId", pg_temp.agent(50) as "agentId", pg_temp.issue(300) as "issueId",
        environment_id as "environmentId", pg_temp.environment(1) as "cappedEnvironmentId",
@@ -130,5 +131,5 @@ async function namesOf(client: Client, { runs, begun }: Frame): Promise<DataName
      from pg_temp.history($1::integer, $1::integer + 1)`,
     [runs - 6],
   );
-  return { ...rows[0], middle: new Date(Date.parse(begun) + (runs / 2) * STEP_MS).toISOString() };
+  return { ...rows[0], middle: new Date(Date.parse(begun) + (runs / 2) * stepMs).toISOString() };
 }

@@ -18,6 +18,7 @@ import { LeasesModule } from './leases/leases.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
 import { SecretsModule } from './secrets/secrets.module.js';
 import { ormOptions } from './mikro-orm.config.js';
+import { RetentionModule } from './retention/retention.module.js';
 
 @Module({})
 export class AppModule {
@@ -36,7 +37,7 @@ export class AppModule {
     const execution = [EnvironmentsModule, LeasesModule, HeartbeatModule];
     return {
       module: AppModule,
-      imports: [...kernel, ...tenants, ...execution, ActivityModule, HealthModule],
+      imports: [...kernel, ...tenants, ...execution, ActivityModule, RetentionModule, HealthModule],
     };
   }
 }

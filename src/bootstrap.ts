@@ -12,6 +12,7 @@ import { Runner } from './heartbeat/execution/runner.js';
 import { connectExecution, startHeartbeat } from './heartbeat/start-heartbeat.js';
 import { configureHttp } from './http/configure-http.js';
 import { createHttpAdapter } from './http/http-adapter.js';
+import { RetentionSweeper } from './retention/retention-sweeper.js';
 
 /**
  * Brings the database to this build's schema, assembles the application and listens. Recovery and runs
@@ -41,6 +42,7 @@ export async function bootstrap(
     connectExecution(app);
     await app.startAllMicroservices();
     startHeartbeat(app);
+    app.get(RetentionSweeper).start();
     return app;
   } catch (error) {
     await app.close();

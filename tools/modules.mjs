@@ -17,6 +17,7 @@ export const modules = {
   leases: ['environments'],
   heartbeat: ['leases', 'issues'],
   activity: ['heartbeat'],
+  retention: ['activity'],
   health: ['heartbeat'],
 };
 

@@ -145,7 +145,11 @@ async function readsOf(
   { home, url, names }: Loaded,
   load: { rate: number; seconds: number },
 ): Promise<Record<string, Round>> {
-  await using server = await Server.start({ BERTH_HOME: home, BERTH_DATABASE_URL: url, BERTH_ROLES: 'api' });
+  await using server = await Server.start({
+    ...{ BERTH_HOME: home, BERTH_DATABASE_URL: url, BERTH_ROLES: 'api' },
+    // The beginning of the history would be removed meanwhile.
+    ...{ BERTH_RETAIN_ACTIVITY_DAYS: '0', BERTH_RETAIN_RUN_DAYS: '0', BERTH_RETAIN_RUN_LOG_DAYS: '0' },
+  });
   await openLoop(server.url, reads(names), { ...load, seconds: 3 });
   return await openLoop(server.url, reads(names), load);
 }

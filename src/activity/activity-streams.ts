@@ -66,7 +66,8 @@ export class ActivityStreams implements OnModuleDestroy {
   /**
    * Serves one client until it leaves.
    * @param lastEventId the last event that it has seen, if it resumes.
-   * @throws NotFoundError, InvalidInputError, CursorOfAnotherHistoryError, TooManyStreamsError, before anything is answered
+   * @throws NotFoundError, InvalidInputError, CursorOfAnotherHistoryError, EntriesRemovedError, TooManyStreamsError, before
+   * anything is answered
    */
   async serve(
     companyId: string,
@@ -93,17 +94,22 @@ export class ActivityStreams implements OnModuleDestroy {
     // Subscribed before the start is decided, so that nothing falls in between.
     const subscription = this.feed.subscribe(companyId);
     try {
-      const cursor = await this.start(lastEventId, from);
+      const cursor = await this.start(companyId, lastEventId, from);
       await this.run(subscription, cursor, reply);
     } finally {
       subscription.end();
     }
   }
 
-  private async start(lastEventId: string | undefined, from: 'now' | 'start' = 'now'): Promise<StreamCursor> {
+  private async start(
+    companyId: string,
+    lastEventId: string | undefined,
+    from: 'now' | 'start' = 'now',
+  ): Promise<StreamCursor> {
     if (!lastEventId) return this.reader.cursorAt(from);
     const cursor = parseCursor(lastEventId);
     await this.reader.verify(cursor);
+    await this.reader.verifyComplete(companyId, cursor);
     return cursor;
   }
 

@@ -47,7 +47,11 @@ export class ActivityController {
   @Access('members:read')
   @ApiHeader({ name: 'Last-Event-ID', required: false, schema: { type: 'string' } })
   @ApiOkResponse({ content: { 'text/event-stream': { schema: { type: 'string' } } } })
-  @ApiGoneResponse({ description: 'The database was restored since: read the list anew, and start without an id' })
+  @ApiGoneResponse({
+    description:
+      '`cursor_of_another_history`: the database was restored since. `entries_removed`: entries that followed are gone. ' +
+      'Read the list anew, and start without an id',
+  })
   stream(
     @Param('companyId', IdPipe) companyId: string,
     @Query() { lastEventId, from }: ActivityStreamQueryDto,

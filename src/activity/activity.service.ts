@@ -16,6 +16,7 @@ import { Issue } from '../issues/issue.entity.js';
 import type { ActivityQueryDto, AddActivityDto } from './activity.dto.js';
 import { Activity } from './activity.entity.js';
 import { CustomActivityAdded, type CustomEntry } from './activity.events.js';
+import { RemovedSubjects } from './removed-subjects.js';
 
 /** What every run writes is found by looking at what is newest; other actions, and other things, have an index. */
 const UNLIKE_EVERY_RUN = {
@@ -37,6 +38,7 @@ export class ActivityService {
     private readonly em: EntityManager,
     private readonly events: DomainEvents,
     private readonly companies: CompaniesService,
+    private readonly removed: RemovedSubjects,
   ) {}
 
   /** Newest first. @throws NotFoundError */
@@ -47,7 +49,7 @@ export class ActivityService {
     const given = Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== undefined));
     const createdAt = { ...(since ? { $gte: new Date(since) } : {}), ...(until ? { $lt: new Date(until) } : {}) };
     const time = since || until ? { createdAt } : {};
-    const about = entityId ? await this.about(entityId) : [{}];
+    const about = entityId ? await this.about(companyId, entityId) : [{}];
     const rare = (['action', 'entityType'] as const).flatMap((name) =>
       query[name] === undefined || OF_EVERY_RUN.has(query[name]) ? [] : [{ [raw(UNLIKE_EVERY_RUN[name])]: [] }],
     );
@@ -65,7 +67,7 @@ export class ActivityService {
     const named = validate(reference) ? { id: reference } : { identifier: reference.toUpperCase() };
     const issue = await this.em.findOne(Issue, { ...named, deletedAt: null });
     if (!issue || !canSeeCompany(issue.companyId)) throw new NotFoundError('Issue');
-    const about = await this.about(issue.id);
+    const about = await this.about(issue.companyId, issue.id);
     return this.page({ companyId: issue.companyId, entityType: 'issue' }, about, request, 'sequence');
   }
 
@@ -73,7 +75,7 @@ export class ActivityService {
    * Entries about one thing. What runs and their leases did is indexed by the run alone: an alternative, to be looked for
    * by itself, because both together would be planned as a look through the company's entries.
    */
-  private async about(entityId: string): Promise<FilterQuery<Activity>[]> {
+  private async about(companyId: string, entityId: string): Promise<FilterQuery<Activity>[]> {
     const byKey = { [raw(`activity_entity_key(action, entity_type, entity_id, run_id)`)]: entityId };
     if (!validate(entityId)) return [byKey];
     const [run] = await this.em.execute<{ id: string }[]>(
@@ -82,8 +84,9 @@ export class ActivityService {
        select heartbeat_run_id from environment_leases where id = ? and heartbeat_run_id is not null`,
       [entityId, entityId],
     );
-    return run
-      ? [{ entityId, runId: run.id }, { $and: [byKey, { $or: [{ runId: null }, { runId: { $ne: run.id } }] }] }]
+    const runId = run?.id ?? (await this.removed.runOf(companyId, entityId));
+    return runId !== null
+      ? [{ entityId, runId }, { $and: [byKey, { $or: [{ runId: null }, { runId: { $ne: runId } }] }] }]
       : [byKey];
   }
 

@@ -27,6 +27,19 @@ export class CursorOfAnotherHistoryError extends DomainError {
   }
 }
 
+/** A cursor from before entries that are not there any more: resumed, the stream would have a hole. */
+export class EntriesRemovedError extends DomainError {
+  readonly kind = 'gone';
+  readonly code = 'entries_removed';
+
+  constructor() {
+    super(
+      'This stream cannot be resumed, because entries that followed have been removed: they had been kept for long ' +
+        'enough. Read the list anew, and open a stream without Last-Event-ID',
+    );
+  }
+}
+
 /** The cursor as the `id` of a stream event. */
 export function formatCursor({ epoch, seen, page }: StreamCursor): string {
   return [epoch, seen, ...(page ? [page.until, page.tx, page.seq] : [])].join('~');

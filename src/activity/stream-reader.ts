@@ -1,7 +1,12 @@
 import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
 import type { ActivityResponse } from './activity.dto.js';
-import { BEFORE_EVERYTHING, CursorOfAnotherHistoryError, type StreamCursor } from './stream-cursor.js';
+import {
+  BEFORE_EVERYTHING,
+  CursorOfAnotherHistoryError,
+  EntriesRemovedError,
+  type StreamCursor,
+} from './stream-cursor.js';
 
 /** Most entries that one read delivers. */
 export const STREAM_PAGE = 200;
@@ -61,6 +66,23 @@ export class StreamReader {
     const newest = (cursor.page?.until ?? cursor.seen).split(':')[1] ?? '';
     // A snapshot from the future was taken before a restore that kept the epoch.
     if (cursor.epoch !== epoch || BigInt(newest) > BigInt(next)) throw new CursorOfAnotherHistoryError();
+  }
+
+  /**
+   * Checks that everything is still there that a company's reader has not seen. A number from the future is from before a
+   * restore, and says nothing.
+   * @throws EntriesRemovedError
+   */
+  async verifyComplete(companyId: string, { seen, page }: StreamCursor): Promise<void> {
+    // From the start means from what is there.
+    if (seen === BEFORE_EVERYTHING && !page) return;
+    const removed = await this.em.fork().execute(
+      `select 1 from retention_horizons where company_id = ? and kind = 'activity'
+         and through_tx >= ?::xid8 and through_tx < pg_snapshot_xmax(pg_current_snapshot())
+         and not pg_visible_in_snapshot(through_tx, ?::pg_snapshot)`,
+      [companyId, page?.tx ?? '0', seen],
+    );
+    if (removed.length > 0) throw new EntriesRemovedError();
   }
 
   /** The next entries after a cursor, at most a page of them, and the cursor after these. */

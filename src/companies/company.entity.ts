@@ -1,4 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import type { RetentionDays } from '../config/config.js';
 import { assignChanges } from '../database/assign-changes.js';
 import { createdAtColumn, idColumn, objectColumn, timeColumn, updatedAtColumn } from '../database/columns.js';
 
@@ -21,7 +22,8 @@ const CompanySchema = defineEntity({
     maxAgents: p.integer().nullable().default(10_000),
     maxEnvironments: p.integer().nullable().default(1000),
     maxQueuedRuns: p.integer().nullable().default(10_000),
-    retention: objectColumn(),
+    /** What is left out is as the instance has it. */
+    retention: objectColumn<Partial<RetentionDays>>(),
     archivedAt: timeColumn().nullable(),
     createdAt: createdAtColumn(),
     updatedAt: updatedAtColumn(),
@@ -38,14 +40,15 @@ export interface CompanyChanges {
   readonly maxAgents?: number | null;
   readonly maxEnvironments?: number | null;
   readonly maxQueuedRuns?: number | null;
-  readonly retention?: Record<string, unknown>;
+  readonly retention?: Partial<RetentionDays>;
 }
 
 /** The tenant: everything is scoped to one. */
 export class Company extends CompanySchema.class {
   /** @returns the names of the fields that are different now. */
-  change(changes: CompanyChanges): string[] {
-    return assignChanges<Company, CompanyChanges>(this, changes);
+  change({ retention, ...changes }: CompanyChanges): string[] {
+    const said = retention && { retention: onlyGiven(retention) };
+    return assignChanges<Company, CompanyChanges>(this, { ...changes, ...said });
   }
 
   archive(at: Date): void {
@@ -54,3 +57,7 @@ export class Company extends CompanySchema.class {
   }
 }
 CompanySchema.setClass(Company);
+
+/** A plain object, as one that was read is. */
+const onlyGiven = (days: Partial<RetentionDays>): Partial<RetentionDays> =>
+  Object.fromEntries(Object.entries(days).filter(([, count]) => count !== undefined));

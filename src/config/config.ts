@@ -5,6 +5,15 @@ export type Role = 'api' | 'runner';
 
 /** Who may call: whoever reaches the server's loopback address, or who shows a credential. */
 export type AuthMode = 'local_trusted' | 'authenticated';
+/** For how many days what is kept, where a company says nothing else; 0 for ever. */
+export interface RetentionDays {
+  /** The record of state changes. */
+  readonly activityDays: number;
+  /** Runs that have ended, with what belongs to them; reservations and wakes without a run. */
+  readonly runDays: number;
+  /** What runs wrote. */
+  readonly runLogDays: number;
+}
 
 /** How this process was told to run; read once at start from `BERTH_*` variables. */
 export class BerthConfig {
@@ -45,6 +54,7 @@ export class BerthConfig {
   readonly trustedProxies: readonly string[];
   /** Addresses and networks that the adapter `http` may call although it is not free to. */
   readonly httpAllow: readonly string[];
+  readonly retention: RetentionDays;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
   /** Where an agent's process reaches the API; without a trailing slash. Final once the server listens. */
   readonly publicUrl: string;

@@ -28,6 +28,18 @@ function WholeNumber(min: number, max: number, unit = ''): PropertyDecorator {
 }
 
 const AUTH_MODES: readonly AuthMode[] = ['local_trusted', 'authenticated'];
+const MAX_DAYS = 36_500;
+
+/** How long something is kept: 0 and `forever` are the same. */
+function Days(): PropertyDecorator {
+  const message = `must be a whole number of days from 0 to ${MAX_DAYS}, or forever`;
+  return applyDecorators(
+    Transform(({ value }) => (value === 'forever' ? 0 : /^\d{1,15}$/.test(String(value)) ? Number(value) : Number.NaN)),
+    IsInt({ message }),
+    Max(MAX_DAYS, { message }),
+  );
+}
+
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
 /** Local trusted mode has no credentials: whoever reaches the port is the operator. */
@@ -215,6 +227,18 @@ export class EnvironmentVariables {
   @List()
   @Validate(AreNetworks)
   BERTH_HTTP_ALLOW?: string[];
+
+  @IsOptional()
+  @Days()
+  BERTH_RETAIN_ACTIVITY_DAYS?: number;
+
+  @IsOptional()
+  @Days()
+  BERTH_RETAIN_RUN_DAYS?: number;
+
+  @IsOptional()
+  @Days()
+  BERTH_RETAIN_RUN_LOG_DAYS?: number;
 
   @IsOptional()
   @IsIn(LOG_LEVELS, { message: `must be one of ${LOG_LEVELS.join(', ')}` })

@@ -25,6 +25,7 @@ describe(loadConfig.name, () => {
       clientTimeoutSec: 60,
       trustedProxies: [],
       httpAllow: [],
+      retention: { activityDays: 365, runDays: 90, runLogDays: 30 },
       logLevel: 'info',
       publicUrl: 'http://127.0.0.1:3100',
       secretsKeys: null,
@@ -51,6 +52,9 @@ describe(loadConfig.name, () => {
       BERTH_CLIENT_TIMEOUT_SEC: '4',
       BERTH_TRUST_PROXY: '127.0.0.1, ::1',
       BERTH_HTTP_ALLOW: '127.0.0.0/8,fe80::/10',
+      BERTH_RETAIN_ACTIVITY_DAYS: 'forever',
+      BERTH_RETAIN_RUN_DAYS: '0',
+      BERTH_RETAIN_RUN_LOG_DAYS: '7',
       BERTH_LOG_LEVEL: 'silent',
       BERTH_PUBLIC_URL: 'https://berth.example/',
     });
@@ -72,6 +76,7 @@ describe(loadConfig.name, () => {
       clientTimeoutSec: 4,
       trustedProxies: ['127.0.0.1', '::1'],
       httpAllow: ['127.0.0.0/8', 'fe80::/10'],
+      retention: { activityDays: 0, runDays: 0, runLogDays: 7 },
       logLevel: 'silent',
       publicUrl: 'https://berth.example',
     });

@@ -55,6 +55,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
     clientTimeoutSec: variables.BERTH_CLIENT_TIMEOUT_SEC ?? 60,
     trustedProxies: variables.BERTH_TRUST_PROXY ?? [],
     httpAllow: variables.BERTH_HTTP_ALLOW ?? [],
+    retention: {
+      activityDays: variables.BERTH_RETAIN_ACTIVITY_DAYS ?? 365,
+      runDays: variables.BERTH_RETAIN_RUN_DAYS ?? 90,
+      runLogDays: variables.BERTH_RETAIN_RUN_LOG_DAYS ?? 30,
+    },
     logLevel: variables.BERTH_LOG_LEVEL ?? 'info',
     publicUrl: variables.BERTH_PUBLIC_URL?.replace(/\/+$/, '') ?? localUrl(host, port),
     secretsKeys: secretsKey ? keysIn(secretsKey) : null,

@@ -51,6 +51,19 @@ export class WorkspaceOccupiedError extends DomainError {
   }
 }
 
+/** Leases that were held at that time may have been removed since: whatever was answered could be wrong. */
+export class HistoryRemovedError extends DomainError {
+  readonly kind = 'gone';
+  readonly code = 'history_removed';
+
+  constructor(completeSince: Date) {
+    const since = completeSince.toISOString();
+    super(`Leases that had ended before ${since} may have been removed: ask for that time or a later one`, {
+      completeSince: since,
+    });
+  }
+}
+
 /** A slot of an environment is held; seen only by whoever did not hold the environment while choosing it. */
 export class SlotTakenError extends DomainError {
   readonly kind = 'conflict';

@@ -8,6 +8,7 @@ import { EnvironmentLeaseQueryDto, LeaseQueryDto, LeaseResponse, PatchLeaseDto, 
 import { LeasesService } from './leases.service.js';
 
 const NOT_HELD = { description: '`lease_lost`: it expired, has ended, or the token is not its token' };
+const HISTORY_REMOVED = { description: '`history_removed`: leases of the time asked for may have been removed' };
 const TOKEN_REQUIRED = { description: '`fencing_token_required`' };
 
 @ApiTags('Leases')
@@ -19,6 +20,7 @@ export class LeasesController {
   @Get('companies/:companyId/environment-leases')
   @Access('members:read')
   @ApiPage(LeaseResponse)
+  @ApiGoneResponse(HISTORY_REMOVED)
   async list(
     @Param('companyId', IdPipe) companyId: string,
     @Query() query: LeaseQueryDto,
@@ -30,6 +32,7 @@ export class LeasesController {
   @Get('environments/:id/leases')
   @Access('members:read')
   @ApiPage(LeaseResponse)
+  @ApiGoneResponse(HISTORY_REMOVED)
   async ofEnvironment(
     @Param('id', IdPipe) id: string,
     @Query() query: EnvironmentLeaseQueryDto,

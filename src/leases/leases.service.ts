@@ -12,7 +12,7 @@ import { DomainEvents } from '../events/domain-events.js';
 import { currentActor } from '../events/request-scope.js';
 import { EndLeases } from './end-leases.js';
 import { EnvironmentLease, type ShownLeaseStatus } from './environment-lease.entity.js';
-import { FencingTokenRequiredError, LeaseLostError, OtherRunsLeaseError } from './lease-errors.js';
+import { FencingTokenRequiredError, HistoryRemovedError, LeaseLostError, OtherRunsLeaseError } from './lease-errors.js';
 import { LeaseMetadataChanged } from './leases.events.js';
 import { RenewLeases } from './renew-leases.js';
 
@@ -171,7 +171,18 @@ export class LeasesService implements OnModuleInit {
       before ? { id: { $lt: before } } : {},
     ];
     const rows = await this.em.find(EnvironmentLease, { $and: where }, { orderBy: { id: 'desc' }, limit: limit + 1 });
+    if (asOf) await this.assertComplete(companyId, new Date(asOf));
     return Page.of(rows, limit, ({ id }) => id);
+  }
+
+  /** After they were read: what was removed before that has raised the horizon. @throws HistoryRemovedError */
+  private async assertComplete(companyId: string, time: Date): Promise<void> {
+    const [horizon] = await this.em.execute<{ since: string }[]>(
+      `select complete_since as since from retention_horizons
+       where company_id = ? and kind = 'runs' and complete_since > ?`,
+      [companyId, time],
+    );
+    if (horizon) throw new HistoryRemovedError(new Date(horizon.since));
   }
 }
 

@@ -88,6 +88,10 @@ export const RECORD = `
     values (id('running'), 0, 'stdout', now(), 'a');
   insert into activity_log (id, company_id, actor_type, actor_id, action, entity_type, entity_id)
     values (id('entry'), id('company'), 'user', 'u', 'a', 'e', 'x');
+  insert into retention_horizons (company_id, kind) values (id('company'), 'runs');
+  insert into retention_passes (kind, started_at, finished_at) values ('runs', now(), now());
+  insert into activity_folds (company_id, entity_type, entity_id, state, seq, at, begins, ends)
+    values (id('company'), 'agent', 'x', 'paused', 1, now(), 0, 0);
   insert into idempotency_keys (id, company_id, actor, route, key, body_hash, status_code, answer)
     values (id('idempotency'), null, 'user:u', 'POST /api/companies', 'k', '\\x00', 201, '{}');
 `;
@@ -337,6 +341,11 @@ export const STATES: ConstraintCase[] = [
     set('heartbeat_runs', 'running', 'cancel_requested_at = now(), cancel_at = now()'),
   ],
   [
+    'a pass that ended before it began',
+    'retention_passes_in_order',
+    `update retention_passes set finished_at = started_at - interval '1 second'`,
+  ],
+  [
     'a place that has gone at no time',
     'environment_places_gone_has_time',
     set('environment_places', 'gone', 'gone_at = null'),
@@ -500,6 +509,26 @@ export const VALUES: ConstraintCase[] = [
   ['places retained for 0 seconds', 'environments_retain_sec_check', set('environments', 'local', 'retain_sec = 0')],
   ['a lease of 0 seconds', 'environment_leases_ttl_sec_check', set('environment_leases', 'active', 'ttl_sec = 0')],
   ['a slot 0', 'environment_leases_slot_check', set('environment_leases', 'active', 'slot = 0')],
+  [
+    'a retention of something that nobody knows',
+    'companies_retention_in_days',
+    set('companies', 'company', `retention = '{"issueDays": 1}'`),
+  ],
+  ...['-1', '36501', '1.5', '"7"', 'null'].map((days): ConstraintCase => [
+    `a retention of ${days} days`,
+    'companies_retention_in_days',
+    set('companies', 'company', `retention = '{"runDays": ${days}}'`),
+  ]),
+  [
+    'a horizon of something that nobody knows',
+    'retention_horizons_kind_check',
+    `update retention_horizons set kind = 'nonsense'`,
+  ],
+  [
+    'a pass over something that nobody knows',
+    'retention_passes_kind_check',
+    `update retention_passes set kind = 'nonsense'`,
+  ],
   ['a runner without slots', 'runners_slots_check', set('runners', 'runner', 'slots = 0')],
   [
     'an agent cap of 0',
@@ -607,6 +636,12 @@ TENANTS.push(
         'activity_log',
         `(id, company_id, actor_type, actor_id, action, entity_type, entity_id)
         values (id('new'), id('nobody'), 'user', 'u', 'a', 'e', 'x')`,
+      ],
+      ['retention_horizons', `(company_id, kind) values (id('nobody'), 'runs')`],
+      [
+        'activity_folds',
+        `(company_id, entity_type, entity_id, state, seq, at, begins, ends)
+        values (id('nobody'), 'agent', 'x', 'paused', 1, now(), 0, 0)`,
       ],
     ] as const
   ).map(([table, values]): ConstraintCase => [

@@ -5,6 +5,8 @@ import { StreamReader } from '../../src/activity/stream-reader.js';
 import { Promotions } from '../../src/heartbeat/ending/promotions.js';
 import { ReapLeases } from '../../src/heartbeat/ending/reap-leases.js';
 import { IdempotencySweep } from '../../src/http/idempotency-sweep.js';
+import { CarryOut } from '../../src/retention/carry-out.js';
+import { RetentionSweeper } from '../../src/retention/retention-sweeper.js';
 import { ApiClient } from '../support/api-client.js';
 import { CapturedStatements, type CapturedStatement } from '../support/captured-statements.js';
 import { GrowthPlans } from '../support/growth-plans.js';
@@ -113,4 +115,12 @@ async function runThrough(app: TestApp, names: DataNames, captured: CapturedStat
   const reader = app.get(StreamReader);
   await reader.read(companyId, await reader.cursorAt('now'));
   await reader.read(companyId, await reader.cursorAt('start'));
+  captured.step = 'retention';
+  await app.get(RetentionSweeper).sweep();
+  // Some of what is older than the middle.
+  const before = new Date(Date.parse(names.middle) - 60 * 60 * 1000);
+  for (const kind of ['runLogs', 'runs', 'activity'] as const) {
+    const { removed } = await app.get(CarryOut).carryOut({ companyId, kind, before }, new AbortController().signal);
+    if (removed === 0) throw new Error(`Nothing of ${kind} was due`);
+  }
 }

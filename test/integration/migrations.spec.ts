@@ -15,6 +15,7 @@ interface Column {
 
 /** Tables that no entity maps, and why. */
 const UNMAPPED_TABLES = new Set([
+  'activity_folds', // what removed entries said, written and read by statement
   'heartbeat_run_log_chunks', // bytes in bulk, written and read by statement
   'idempotency_keys', // written and read by statement, around the unit of work
   'instance', // one row about the database itself
@@ -23,6 +24,8 @@ const UNMAPPED_TABLES = new Set([
   'secret_references', // who names which secret, written as a whole with whoever does
   'secret_versions', // ciphertext, written and read by statement
   'secrets_key', // one row about the key in use
+  'retention_horizons', // how far back each company is complete, written and read by statement
+  'retention_passes', // what came of removing, for each kind
   'runners', // each one's sign of life, written and read by statement
 ]);
 

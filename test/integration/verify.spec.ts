@@ -36,6 +36,7 @@ const SILENT = [
   'operator_key.created',
   'operator_key.revoked',
   'secret.updated',
+  'retention.removed',
 ];
 const wrong = (results: Awaited<ReturnType<typeof verifyRecord>>) => results.filter(({ found }) => found > 0);
 

@@ -1,4 +1,5 @@
 import type { Check } from './check.js';
+import { toldOf } from './told.js';
 
 const ENDED = `('succeeded', 'failed', 'cancelled', 'timed_out')`;
 
@@ -9,16 +10,11 @@ export const RUN_CHECKS: readonly Check[] = [
     claim: 'The record tells of one start of each run that started, and of one end of each that ended.',
     over: 'heartbeat_runs',
     divergences: `
-      with told as (
-        select company_id, entity_id, count(*) filter (where action = 'heartbeat.started') as starts,
-          count(*) filter (where action <> 'heartbeat.started') as ends
-        from activity_log where entity_type = 'heartbeat_run' and action in ('heartbeat.started', 'heartbeat.succeeded',
-          'heartbeat.failed', 'heartbeat.timed_out', 'heartbeat.cancelled')
-        group by company_id, entity_id)
+      with told as (${toldOf('heartbeat_run')})
       select r.id, format('Run %s is %s, and the record tells of %s starts and %s ends', r.id, r.status,
-        coalesce(told.starts, 0), coalesce(told.ends, 0)) as sentence
+        coalesce(told.begins, 0), coalesce(told.ends, 0)) as sentence
       from heartbeat_runs r left join told on told.company_id = r.company_id and told.entity_id = r.id::text
-      where coalesce(told.starts, 0) <> (r.started_at is not null)::integer
+      where coalesce(told.begins, 0) <> (r.started_at is not null)::integer
         or coalesce(told.ends, 0) <> (r.status in ${ENDED})::integer`,
   },
   {

@@ -5,7 +5,7 @@ import type { HeldAgents } from './held-agents.js';
 import type { EndedRun } from '../runs/ended-run.js';
 
 /** Identical failures in a row after which an agent is paused. */
-const MAX_IDENTICAL_FAILURES = 6;
+export const MAX_IDENTICAL_FAILURES = 6;
 
 /** Ends that the agent itself did not bring about. */
 const NOT_ITS_FAULT: ReadonlySet<string> = new Set([

@@ -1,5 +1,5 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
-import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { ApiGoneResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import { Access } from '../../auth/access.decorator.js';
 import type { Page } from '../../database/page.js';
 import { ApiPage } from '../../http/api-page.decorator.js';
@@ -7,6 +7,7 @@ import { IdPipe } from '../../http/id.pipe.js';
 import { LeaseResponse } from '../../leases/lease.dto.js';
 import { LeasesService } from '../../leases/leases.service.js';
 import { CancelService } from '../ending/cancel.service.js';
+import { RunLogRemovedError } from '../logs/log-errors.js';
 import { RunLogReader } from '../logs/run-log-reader.js';
 import { PlacementsService } from '../waiting/placements.service.js';
 import { PlacementResponse, RunIssueResponse } from './placement.dto.js';
@@ -88,12 +89,14 @@ export class RunsController {
   @Get('heartbeat-runs/:runId/log')
   @Access('members:read')
   @ApiOkResponse({ type: RunLogResponse })
+  @ApiGoneResponse({ description: '`run_log_removed`: it had been kept for long enough' })
   async log(
     @Param('runId', IdPipe) runId: string,
     @Query() { offset = 0, limitBytes = LOG_BYTES }: RunLogQueryDto,
   ): Promise<RunLogResponse> {
-    await this.runs.require(runId);
+    const run = await this.runs.require(runId);
     const part = await this.logs.read(runId, offset, limitBytes);
+    if (part.content === '' && (await this.logs.isRemoved(run))) throw new RunLogRemovedError(runId);
     return { runId, store: 'database', logRef: runId, content: part.content, nextOffset: part.nextOffset };
   }
 

@@ -68,7 +68,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
 }
 
 /** Variables whose values are secrets, or may hold one. */
-const SECRET = /_(URL|KEY)$/;
+const SECRET = /(_URL|BOOTSTRAP_KEY|SECRETS_KEY)$/;
 
 /** What is wrong with one variable; a secret is not repeated. */
 function sentence({ property, constraints = {} }: ValidationError, given: string | undefined): string {

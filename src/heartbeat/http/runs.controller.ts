@@ -1,5 +1,5 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
-import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { ApiForbiddenResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import { Access } from '../../auth/access.decorator.js';
 import type { Page } from '../../database/page.js';
 import { ApiPage } from '../../http/api-page.decorator.js';
@@ -17,6 +17,7 @@ import { storyOf } from '../runs/run-story.js';
 import { RunsService } from '../runs/runs.service.js';
 
 const LOG_BYTES = 262_144;
+const OTHER_AGENTS = { description: '`other_agents_run`: an agent sees its own runs' };
 
 @ApiTags('Heartbeat')
 @Controller()
@@ -56,6 +57,7 @@ export class RunsController {
   /** One run. */
   @Get('heartbeat-runs/:runId')
   @Access('members:read')
+  @ApiForbiddenResponse(OTHER_AGENTS)
   @ApiOkResponse({ type: RunResponse })
   async get(@Param('runId', IdPipe) runId: string): Promise<RunResponse> {
     return RunResponse.from(await this.runs.require(runId));
@@ -74,6 +76,7 @@ export class RunsController {
   /** A run's own story, oldest first. */
   @Get('heartbeat-runs/:runId/events')
   @Access('members:read')
+  @ApiForbiddenResponse(OTHER_AGENTS)
   @ApiOkResponse({ type: RunEventResponse, isArray: true })
   async events(
     @Param('runId', IdPipe) runId: string,
@@ -87,6 +90,7 @@ export class RunsController {
   /** What a run wrote, from an offset on; whole lines. */
   @Get('heartbeat-runs/:runId/log')
   @Access('members:read')
+  @ApiForbiddenResponse(OTHER_AGENTS)
   @ApiOkResponse({ type: RunLogResponse })
   async log(
     @Param('runId', IdPipe) runId: string,
@@ -100,6 +104,7 @@ export class RunsController {
   /** The issue that a run works on, if one. */
   @Get('heartbeat-runs/:runId/issues')
   @Access('members:read')
+  @ApiForbiddenResponse(OTHER_AGENTS)
   @ApiOkResponse({ type: RunIssueResponse, isArray: true })
   async issues(@Param('runId', IdPipe) runId: string): Promise<RunIssueResponse[]> {
     return this.placements.issuesOf(await this.runs.require(runId));
@@ -108,6 +113,7 @@ export class RunsController {
   /** Why a run is where it is, or why it is still waiting. */
   @Get('heartbeat-runs/:runId/placement')
   @Access('members:read')
+  @ApiForbiddenResponse(OTHER_AGENTS)
   @ApiOkResponse({ type: PlacementResponse })
   async placement(@Param('runId', IdPipe) runId: string): Promise<PlacementResponse> {
     return this.placements.explain(await this.runs.require(runId));
@@ -116,6 +122,7 @@ export class RunsController {
   /** A run's leases, newest first. */
   @Get('heartbeat-runs/:runId/leases')
   @Access('members:read')
+  @ApiForbiddenResponse(OTHER_AGENTS)
   @ApiOkResponse({ type: LeaseResponse, isArray: true })
   async leasesOf(@Param('runId', IdPipe) runId: string): Promise<LeaseResponse[]> {
     const { companyId } = await this.runs.require(runId);

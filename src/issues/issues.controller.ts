@@ -30,6 +30,8 @@ const UNUSABLE_REFERENCE = {
     '`assignee_not_found`, `environment_not_found`, `environment_archived`, `workspace_not_found`, `workspace_archived`',
 };
 
+const NOT_WHERE = { description: '`operator_only`: where its runs go, an agent cannot say' };
+
 const HELD = { description: '`issue_held`; details say who has it and its status' };
 
 @ApiTags('Issues')
@@ -54,6 +56,7 @@ export class IssuesController {
   /** Makes an issue, and wakes the agent that it is assigned to. */
   @Post('companies/:companyId/issues')
   @Access('members:write')
+  @ApiForbiddenResponse(NOT_WHERE)
   @Idempotent()
   @ApiCreatedResponse({ type: IssueResponse })
   @ApiUnprocessableEntityResponse(UNUSABLE_REFERENCE)
@@ -72,6 +75,7 @@ export class IssuesController {
   /** Changes the fields that are given, and adds a comment if one is. */
   @Patch('issues/:idOrIdentifier')
   @Access('members:write')
+  @ApiForbiddenResponse(NOT_WHERE)
   @ApiOkResponse({ type: UpdatedIssueResponse })
   @ApiUnprocessableEntityResponse(UNUSABLE_REFERENCE)
   async update(

@@ -9,7 +9,7 @@ import { LeasesService } from './leases.service.js';
 
 const NOT_HELD = { description: '`lease_lost`: it expired, has ended, or the token is not its token' };
 const HISTORY_REMOVED = { description: '`history_removed`: leases of the time asked for may have been removed' };
-const TOKEN_REQUIRED = { description: '`fencing_token_required`' };
+const NOT_YOURS = { description: '`fencing_token_required`, `other_runs_lease`' };
 
 @ApiTags('Leases')
 @Controller()
@@ -52,7 +52,7 @@ export class LeasesController {
   @Patch('environment-leases/:leaseId')
   @Access('members:write')
   @ApiOkResponse({ type: LeaseResponse })
-  @ApiForbiddenResponse(TOKEN_REQUIRED)
+  @ApiForbiddenResponse(NOT_YOURS)
   @ApiGoneResponse(NOT_HELD)
   async patch(@Param('leaseId', IdPipe) leaseId: string, @Body() body: PatchLeaseDto): Promise<LeaseResponse> {
     return LeaseResponse.from(await this.leases.patchMetadata(leaseId, body.metadata, body.fencingToken));
@@ -63,7 +63,7 @@ export class LeasesController {
   @Access('members:write')
   @HttpCode(200)
   @ApiOkResponse({ type: LeaseResponse })
-  @ApiForbiddenResponse(TOKEN_REQUIRED)
+  @ApiForbiddenResponse(NOT_YOURS)
   @ApiGoneResponse(NOT_HELD)
   async renew(@Param('leaseId', IdPipe) leaseId: string, @Body() body: RenewLeaseDto): Promise<LeaseResponse> {
     return LeaseResponse.from(await this.leases.renew(leaseId, body.ttlSec ?? null, body.fencingToken));

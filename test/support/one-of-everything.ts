@@ -18,6 +18,7 @@ export interface Things {
   readonly runId: string;
   readonly leaseId: string;
   readonly placeId: string;
+  readonly secretId: string;
 }
 
 /** A company in which there is one of everything. */
@@ -39,8 +40,9 @@ export async function makeEverything(app: TestApp, user: Scenario, name: string)
      values (gen_random_uuid(), $1, $2, $3, 'gone', 'local', 'f', '{}', now(), now()) returning id`,
     [companyId, environmentId, lease.id],
   );
+  const secretId = await created(`/companies/${companyId}/secrets`, { name: 's', value: 'kept from everybody' });
   const things = { companyId, agentId, keyId, environmentId, workspaceId, issueId, identifier };
-  return { ...things, runId, leaseId: lease.id, placeId };
+  return { ...things, runId, leaseId: lease.id, placeId, secretId };
 }
 
 /** What a parameter of a path names among these things; a new one has to be said here. */
@@ -50,6 +52,7 @@ export function nameOf(things: Things, parameter: string, path: string): string 
     ['/environments/', things.environmentId],
     ['/execution-workspaces/', things.workspaceId],
     ['/environment-places/', things.placeId],
+    ['/secrets/', things.secretId],
   ] as const;
   const id = byPath.find(([part]) => path.includes(part))?.[1];
   const { agentId: ref, identifier: idOrIdentifier } = things;

@@ -21,8 +21,8 @@ export class FirstOperatorKey {
   ) {}
 
   /**
-   * Does nothing in local trusted mode, in a process that serves no API, or where there is a key that can do everything. Of servers that start at once
-   * one makes the key.
+   * Does nothing in local trusted mode, in a process that serves no API, or where there is a key that can do everything.
+   * Of servers that start at once one makes the key.
    * @param show is shown the token of a key that was made, before that is committed: one that counts has been seen.
    * @throws StartupError when the key that is given was revoked.
    */

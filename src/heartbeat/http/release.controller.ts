@@ -6,7 +6,9 @@ import { LeaseResponse, ReleaseLeaseDto } from '../../leases/lease.dto.js';
 import { ReleaseService } from '../ending/release.service.js';
 
 @ApiTags('Leases')
-@ApiForbiddenResponse({ description: '`operator_only`, `fencing_token_required`' })
+@ApiForbiddenResponse({
+  description: '`operator_only`, `fencing_token_required`, `other_runs_lease`, `other_agents_run`',
+})
 @ApiConflictResponse({ description: '`lease_held_by_run`' })
 @Controller()
 export class ReleaseController {

@@ -1,5 +1,5 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
-import { ApiGoneResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { ApiForbiddenResponse, ApiGoneResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import { Access } from '../../auth/access.decorator.js';
 import type { Page } from '../../database/page.js';
 import { ApiPage } from '../../http/api-page.decorator.js';
@@ -18,6 +18,7 @@ import { storyOf } from '../runs/run-story.js';
 import { RunsService } from '../runs/runs.service.js';
 
 const LOG_BYTES = 262_144;
+const OTHER_AGENTS = { description: '`other_agents_run`: an agent sees its own runs' };
 
 @ApiTags('Heartbeat')
 @Controller()
@@ -57,6 +58,7 @@ export class RunsController {
   /** One run. */
   @Get('heartbeat-runs/:runId')
   @Access('members:read')
+  @ApiForbiddenResponse(OTHER_AGENTS)
   @ApiOkResponse({ type: RunResponse })
   async get(@Param('runId', IdPipe) runId: string): Promise<RunResponse> {
     return RunResponse.from(await this.runs.require(runId));
@@ -75,6 +77,7 @@ export class RunsController {
   /** A run's own story, oldest first. */
   @Get('heartbeat-runs/:runId/events')
   @Access('members:read')
+  @ApiForbiddenResponse(OTHER_AGENTS)
   @ApiOkResponse({ type: RunEventResponse, isArray: true })
   async events(
     @Param('runId', IdPipe) runId: string,
@@ -88,6 +91,7 @@ export class RunsController {
   /** What a run wrote, from an offset on; whole lines. */
   @Get('heartbeat-runs/:runId/log')
   @Access('members:read')
+  @ApiForbiddenResponse(OTHER_AGENTS)
   @ApiOkResponse({ type: RunLogResponse })
   @ApiGoneResponse({ description: '`run_log_removed`: it had been kept for long enough' })
   async log(
@@ -103,6 +107,7 @@ export class RunsController {
   /** The issue that a run works on, if one. */
   @Get('heartbeat-runs/:runId/issues')
   @Access('members:read')
+  @ApiForbiddenResponse(OTHER_AGENTS)
   @ApiOkResponse({ type: RunIssueResponse, isArray: true })
   async issues(@Param('runId', IdPipe) runId: string): Promise<RunIssueResponse[]> {
     return this.placements.issuesOf(await this.runs.require(runId));
@@ -111,6 +116,7 @@ export class RunsController {
   /** Why a run is where it is, or why it is still waiting. */
   @Get('heartbeat-runs/:runId/placement')
   @Access('members:read')
+  @ApiForbiddenResponse(OTHER_AGENTS)
   @ApiOkResponse({ type: PlacementResponse })
   async placement(@Param('runId', IdPipe) runId: string): Promise<PlacementResponse> {
     return this.placements.explain(await this.runs.require(runId));
@@ -119,6 +125,7 @@ export class RunsController {
   /** A run's leases, newest first. */
   @Get('heartbeat-runs/:runId/leases')
   @Access('members:read')
+  @ApiForbiddenResponse(OTHER_AGENTS)
   @ApiOkResponse({ type: LeaseResponse, isArray: true })
   async leasesOf(@Param('runId', IdPipe) runId: string): Promise<LeaseResponse[]> {
     const { companyId } = await this.runs.require(runId);

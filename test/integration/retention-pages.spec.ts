@@ -401,12 +401,17 @@ describe('a page', () => {
       async () => removed,
       (rows) => rows > 0,
     );
-    await fleet.wake(agentId, 2);
-    await hand.end(await hand.started(agentId));
-    await fleet.user.api.patch(`/companies/${fleet.companyId}`, { name: 'Still here' });
-    expect(await left('heartbeat_runs', [(await hand.started(agentId)).id])).toHaveLength(1);
-    go();
-    await page;
+    try {
+      await fleet.wake(agentId, 2);
+      await hand.end(await hand.started(agentId));
+      await fleet.user.api.patch(`/companies/${fleet.companyId}`, { name: 'Still here' });
+      expect(await left('heartbeat_runs', [(await hand.started(agentId)).id])).toHaveLength(1);
+      // Only another page has to wait.
+      await expect(carryOut('activity', 30)).rejects.toThrow(/lock timeout/);
+    } finally {
+      go();
+      await page;
+    }
   });
 
   it('is rolled back whole when its process dies in the middle, and done by the next', async () => {

@@ -69,7 +69,7 @@ export class ActivityStreams implements OnModuleDestroy {
     reply: FastifyReply,
   ): Promise<void> {
     if (this.shuttingDown) throw new ShuttingDownError();
-    await this.companies.require(companyId);
+    await this.companies.assertExists(companyId);
     // Subscribed before the start is decided, so that nothing falls in between.
     const subscription = this.feed.subscribe(companyId);
     try {

@@ -1,9 +1,10 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsBoolean, IsObject, IsOptional, IsString, IsUUID, Length, MaxLength } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
 import { IfGiven } from '../http/if-given.js';
 import { IgnoresClientFields } from '../http/ignored-fields.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
-import { AGENT_STATUSES, type Agent, type AgentStatus } from './agent.entity.js';
+import { AGENT_STATUSES, visibleStatusOf, type Agent, type AgentStatus } from './agent.entity.js';
 
 /** How large each of an agent's configs may be, as JSON. */
 const MAX_CONFIG_BYTES = 65_536;
@@ -157,14 +158,14 @@ export class AgentResponse {
   createdAt: Date;
   updatedAt: Date;
 
-  static from(agent: Agent): AgentResponse {
+  static from(agent: RowOf<Agent>): AgentResponse {
     return {
       id: agent.id,
       companyId: agent.companyId,
       name: agent.name,
       role: agent.role,
       title: agent.title ?? null,
-      status: agent.visibleStatus(),
+      status: visibleStatusOf(agent),
       adapterType: agent.adapterType,
       adapterConfig: agent.adapterConfig,
       runtimeConfig: agent.runtimeConfig,

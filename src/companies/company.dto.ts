@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsInt, IsObject, IsOptional, IsString, IsUUID, Length, Matches, Max, MaxLength, Min } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
 import { IfGiven } from '../http/if-given.js';
 import { IgnoresClientFields } from '../http/ignored-fields.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
@@ -91,7 +92,7 @@ export class CompanyResponse {
   createdAt: Date;
   updatedAt: Date;
 
-  static from(company: Company): CompanyResponse {
+  static from(company: RowOf<Company>): CompanyResponse {
     return {
       id: company.id,
       name: company.name,

@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsIn, IsInt, IsObject, IsOptional, IsString, Length, Max, MaxLength, Min } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
 import { IfGiven } from '../http/if-given.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
 import { PageQueryDto } from '../http/page-query.dto.js';
@@ -175,7 +176,7 @@ export class EnvironmentResponse {
   createdAt: Date;
   updatedAt: Date;
 
-  static from(environment: Environment, activeLeaseCount: number): EnvironmentResponse {
+  static from(environment: RowOf<Environment>, activeLeaseCount: number): EnvironmentResponse {
     return {
       id: environment.id,
       companyId: environment.companyId,

@@ -71,7 +71,7 @@ export class EnvironmentsController {
   @Get('companies/:companyId/environments/capabilities')
   @ApiOkResponse({ type: EnvironmentCapabilitiesResponse })
   async capabilities(@Param('companyId', IdPipe) companyId: string): Promise<EnvironmentCapabilitiesResponse> {
-    await this.companies.require(companyId);
+    await this.companies.assertExists(companyId);
     return { drivers: this.drivers.capabilities() };
   }
 

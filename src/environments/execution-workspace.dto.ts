@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsIn, IsObject, IsOptional, IsString, IsUUID, Length, Matches, MaxLength } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
 import { IfGiven } from '../http/if-given.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
 import {
@@ -106,7 +107,7 @@ export class WorkspaceResponse {
   createdAt: Date;
   updatedAt: Date;
 
-  static from(workspace: ExecutionWorkspace): WorkspaceResponse {
+  static from(workspace: RowOf<ExecutionWorkspace>): WorkspaceResponse {
     return {
       id: workspace.id,
       companyId: workspace.companyId,

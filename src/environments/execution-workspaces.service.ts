@@ -3,7 +3,8 @@ import { Injectable } from '@nestjs/common';
 import { assertOperator, canSeeCompany } from '../auth/access.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { assertUsableEnvironment } from '../companies/environment-reference.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { EntityRows, type RowOf } from '../database/entity-rows.js';
+import type { Page, PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { BerthConfig } from '../config/config.js';
 import { NotFoundError } from '../errors/domain-error.js';
@@ -14,6 +15,8 @@ import type { CreateWorkspaceDto, UpdateWorkspaceDto } from './execution-workspa
 import { ExecutionWorkspace, type WorkspaceStatus } from './execution-workspace.entity.js';
 import { ThisHost } from './this-host.js';
 import { WorkspaceArchived, WorkspaceCreated, WorkspaceUpdated } from './workspaces.events.js';
+
+const WORKSPACES = new EntityRows(ExecutionWorkspace);
 
 @Injectable()
 export class ExecutionWorkspacesService {
@@ -30,12 +33,9 @@ export class ExecutionWorkspacesService {
    * The company's workspaces, newest first.
    * @throws NotFoundError
    */
-  async list(companyId: string, { limit = MAX_PAGE, cursor }: PageRequest): Promise<Page<ExecutionWorkspace>> {
-    await this.companies.require(companyId);
-    const before = idFromCursor(cursor);
-    const where = { companyId, ...(before === null ? {} : { id: { $lt: before } }) };
-    const rows = await this.em.find(ExecutionWorkspace, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+  async list(companyId: string, request: PageRequest): Promise<Page<RowOf<ExecutionWorkspace>>> {
+    await this.companies.assertExists(companyId);
+    return WORKSPACES.page(this.em, [['company_id = ?', companyId]], request);
   }
 
   /**

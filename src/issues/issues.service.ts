@@ -6,7 +6,8 @@ import { CompaniesService } from '../companies/companies.service.js';
 import { CompanyArchivedError, UnusableEnvironmentError } from '../companies/company-errors.js';
 import { assertUsableEnvironment } from '../companies/environment-reference.js';
 import { violatedConstraint } from '../database/database-errors.js';
-import { idFromCursor, MAX_PAGE, Page } from '../database/page.js';
+import { EntityRows, type Condition, type RowOf } from '../database/entity-rows.js';
+import type { Page } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
@@ -16,7 +17,7 @@ import { IssueHasLiveRunError, UnknownAssigneeError, UnusableWorkspaceError } fr
 import { lockAgents, lockIssue, type LockedIssue } from './issue-locks.js';
 import { assertUsableWorkspace } from './issue-references.js';
 import type { CreateIssueDto, IssuesQueryDto, UpdateIssueDto } from './issue.dto.js';
-import { isOpenStatus, Issue, type IssueChanges, type IssueStatus } from './issue.entity.js';
+import { isOpenStatus, Issue, type IssueChanges } from './issue.entity.js';
 import {
   IssueAssigned,
   IssueCreated,
@@ -28,6 +29,7 @@ import {
   type IssueState,
 } from './issues.events.js';
 
+const ISSUES = new EntityRows(Issue);
 const IDENTIFIER = /^[A-Z][A-Z0-9]{0,9}-[1-9][0-9]{0,9}$/;
 
 /**
@@ -47,19 +49,14 @@ export class IssuesService {
    * Newest first.
    * @throws NotFoundError
    */
-  async list(companyId: string, query: IssuesQueryDto): Promise<Page<Issue>> {
-    await this.companies.require(companyId);
-    const { limit = MAX_PAGE, cursor, status, assigneeAgentId } = query;
-    const before = idFromCursor(cursor);
-    const where = {
-      companyId,
-      deletedAt: null,
-      ...(before === null ? {} : { id: { $lt: before } }),
-      ...(status === undefined ? {} : { status: { $in: status.split(',') as IssueStatus[] } }),
-      ...(assigneeAgentId === undefined ? {} : { assigneeAgentId }),
-    };
-    const rows = await this.em.find(Issue, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+  async list(companyId: string, { status, assigneeAgentId, ...page }: IssuesQueryDto): Promise<Page<RowOf<Issue>>> {
+    await this.companies.assertExists(companyId);
+    const conditions: Condition[] = [
+      ['company_id = ? and deleted_at is null', companyId],
+      status && ['status = any(?::text[])', `{${status}}`],
+      assigneeAgentId && ['assignee_agent_id = ?', assigneeAgentId],
+    ];
+    return ISSUES.page(this.em, conditions, page);
   }
 
   /**

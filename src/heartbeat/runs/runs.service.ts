@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
-import { raw, type FilterQuery } from '@mikro-orm/core';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { assertCompanyAccess } from '../../auth/access.js';
 import { CompaniesService } from '../../companies/companies.service.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../../database/page.js';
+import { EntityRows, type Condition, type RowOf } from '../../database/entity-rows.js';
+import type { Page, PageRequest } from '../../database/page.js';
 import { NotFoundError } from '../../errors/domain-error.js';
 import { IssuesService } from '../../issues/issues.service.js';
 import { HeartbeatRun, LIVE_RUN_STATUSES, type RunStatus } from './heartbeat-run.entity.js';
@@ -18,16 +18,25 @@ export interface RunFilter extends PageRequest {
   readonly issueId?: string;
 }
 
-/** Fields that lists leave out unless asked for. */
-const LARGE_FIELDS = ['contextSnapshot', 'resultJson', 'stdoutExcerpt', 'stderrExcerpt', 'tokenHash'] as const;
+const NOT_SHOWN = [
+  ...(['dueAt', 'claimErrors', 'invocation', 'cancelCode', 'cancelReason', 'deadlineAt', 'idleTimeoutSec'] as const),
+  ...(['tokenHash', 'shutdownRetryCount'] as const),
+];
+/** What lists leave out unless asked for, and what it is made of. */
+const LARGE = ['contextSnapshot', 'placement', 'leaseId', 'resultJson', 'stdoutExcerpt', 'stderrExcerpt'] as const;
+const FULL_RUNS = new EntityRows(HeartbeatRun, NOT_SHOWN);
+const RUNS = new EntityRows(HeartbeatRun, [...NOT_SHOWN, ...LARGE]);
 
+/** A run with its large fields. */
+export type FullRunRow = RowOf<HeartbeatRun, (typeof NOT_SHOWN)[number]>;
+/** A run as lists show it. */
+export type RunRow = Omit<FullRunRow, (typeof LARGE)[number]>;
+
+const LIVE = LIVE_RUN_STATUSES.map((status) => `'${status}'`).join(', ');
 /** Each status apart, for its index. */
 const LIVE_IN_COMPANY = `id = any(array(${LIVE_RUN_STATUSES.map(
   (status) => `select id from heartbeat_runs where company_id = ? and status = '${status}'`,
 ).join(' union all ')}))`;
-
-/** Written into the statement, so that it is planned for this status: how many runs have it is very different. */
-const is = (status: RunStatus): FilterQuery<HeartbeatRun> => ({ [raw(`status = '${status}'`)]: [] });
 
 /** Reads runs. */
 @Injectable()
@@ -39,40 +48,39 @@ export class RunsService {
   ) {}
 
   /** A company's runs, newest first. */
-  async ofCompany(companyId: string, filter: RunFilter, full: boolean): Promise<Page<HeartbeatRun>> {
-    await this.companies.require(companyId);
-    return this.list({ companyId }, filter, full);
+  async ofCompany(companyId: string, filter: RunFilter): Promise<Page<RunRow>> {
+    await this.companies.assertExists(companyId);
+    return RUNS.page(this.em, conditionsOf(companyId, filter), filter);
+  }
+
+  /** The same with their large fields. */
+  async ofCompanyInFull(companyId: string, filter: RunFilter): Promise<Page<FullRunRow>> {
+    await this.companies.assertExists(companyId);
+    return FULL_RUNS.page(this.em, conditionsOf(companyId, filter), filter);
   }
 
   /** An issue's runs, newest first. */
-  async ofIssue(issueRef: string, filter: RunFilter): Promise<Page<HeartbeatRun>> {
+  async ofIssue(issueRef: string, filter: RunFilter): Promise<Page<RunRow>> {
     const { id: issueId, companyId } = await this.issues.require(issueRef);
-    return this.list({ companyId, issueId }, filter, false);
+    const conditions: Condition[] = [...conditionsOf(companyId, filter), ['issue_id = ?', issueId]];
+    return RUNS.page(this.em, conditions, filter);
   }
 
-  /** The issue's queued and running runs; there is at most one. */
-  async liveOfIssue(issueRef: string): Promise<HeartbeatRun[]> {
-    const { id: issueId } = await this.issues.require(issueRef);
-    return this.em.find(HeartbeatRun, { issueId, status: { $in: [...LIVE_RUN_STATUSES] } });
+  /** The issue's queued or running run; there is at most one. */
+  async liveOfIssue(issueRef: string): Promise<FullRunRow[]> {
+    const { id } = await this.issues.require(issueRef);
+    return FULL_RUNS.find(this.em, [['issue_id = ?', id], [`status in (${LIVE})`]], { orderBy: 'id', limit: 1 });
   }
 
   /** Queued and running runs, newest first, filled up to `minCount` with those that were made last. */
-  async live(companyId: string, limit: number, minCount: number): Promise<HeartbeatRun[]> {
-    await this.companies.require(companyId);
-    const exclude = [...LARGE_FIELDS];
-    const live = await this.em.find(
-      HeartbeatRun,
-      { [raw(LIVE_IN_COMPANY, [companyId, companyId])]: [] },
-      { orderBy: { id: 'desc' }, limit, exclude },
-    );
+  async live(companyId: string, limit: number, minCount: number): Promise<RunRow[]> {
+    await this.companies.assertExists(companyId);
+    const newest = { orderBy: 'id desc', limit };
+    const live = await RUNS.find(this.em, [[LIVE_IN_COMPANY, companyId, companyId]], newest);
     const missing = Math.min(minCount, limit) - live.length;
-    if (missing <= 0) return live as HeartbeatRun[];
-    const ended = await this.em.find(
-      HeartbeatRun,
-      { companyId, status: { $nin: [...LIVE_RUN_STATUSES] } },
-      { orderBy: { id: 'desc' }, limit: missing, exclude },
-    );
-    return [...live, ...ended] as HeartbeatRun[];
+    if (missing <= 0) return live;
+    const isEnded: Condition[] = [['company_id = ?', companyId], [`status not in (${LIVE})`]];
+    return [...live, ...(await RUNS.find(this.em, isEnded, { ...newest, limit: missing }))];
   }
 
   /** @throws NotFoundError */
@@ -82,25 +90,14 @@ export class RunsService {
     assertCompanyAccess(run.companyId, 'Run');
     return run;
   }
+}
 
-  private async list(
-    scope: FilterQuery<HeartbeatRun>,
-    { agentId, status, issueId, limit = MAX_PAGE, cursor }: RunFilter,
-    full: boolean,
-  ): Promise<Page<HeartbeatRun>> {
-    const before = idFromCursor(cursor);
-    const where: FilterQuery<HeartbeatRun>[] = [
-      scope,
-      agentId ? { agentId } : {},
-      status ? is(status) : {},
-      issueId ? { issueId } : {},
-      before ? { id: { $lt: before } } : {},
-    ];
-    const rows = await this.em.find(
-      HeartbeatRun,
-      { $and: where },
-      { orderBy: { id: 'desc' }, limit: limit + 1, exclude: full ? ['tokenHash'] : [...LARGE_FIELDS] },
-    );
-    return Page.of(rows as HeartbeatRun[], limit, ({ id }) => id);
-  }
+function conditionsOf(companyId: string, { agentId, status, issueId }: RunFilter): Condition[] {
+  return [
+    ['company_id = ?', companyId],
+    agentId && ['agent_id = ?', agentId],
+    // Written into the statement, so that it is planned for this status: how many runs have it is very different.
+    status && [`status = '${status}'`],
+    issueId && ['issue_id = ?', issueId],
+  ];
 }

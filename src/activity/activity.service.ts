@@ -5,7 +5,7 @@ import { Agent } from '../agents/agent.entity.js';
 import { canSeeCompany } from '../auth/access.js';
 import { ForbiddenError } from '../auth/auth-errors.js';
 import { CompaniesService } from '../companies/companies.service.js';
-import { EntityRows, type Condition, type RowOf } from '../database/entity-rows.js';
+import { EntityRows, heldTo, type Condition, type RowOf } from '../database/entity-rows.js';
 import { newId } from '../database/id.js';
 import { keyOfTime, MAX_PAGE, Page, timeFromCursor, type PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
@@ -47,8 +47,9 @@ export class ActivityService {
   async list(companyId: string, query: ActivityQueryDto): Promise<Page<RowOf<Activity>>> {
     await this.companies.assertExists(companyId);
     const { since, until, agentId, runId, entityType, entityId, action } = query;
+    const ofCompany = ['company_id = ?', companyId] as const;
     const conditions: Condition[] = [
-      ['company_id = ?', companyId],
+      agentId || runId || entityId ? heldTo(...ofCompany) : ofCompany,
       agentId && ['agent_id = ?', agentId],
       runId && ['run_id = ?', runId],
       entityType && ['entity_type = ?', entityType],
@@ -72,7 +73,7 @@ export class ActivityService {
     const issue = await this.em.findOne(Issue, { ...named, deletedAt: null });
     if (!issue || !canSeeCompany(issue.companyId)) throw new NotFoundError('Issue');
     const about = await this.about(issue.id);
-    const conditions: Condition[] = [['company_id = ?', issue.companyId], [`entity_type = 'issue'`]];
+    const conditions: Condition[] = [heldTo('company_id = ?', issue.companyId), heldTo(`entity_type = 'issue'`)];
     return this.page(conditions, about, request, 'sequence');
   }
 

@@ -12,6 +12,12 @@ export type RowOf<E extends Identified, LeftOut extends keyof E = never> = Pick<
 /** What rows of a list meet: SQL over the entity's table, and a value for each `?`. What nobody asked for is empty. */
 export type Condition = readonly [sql: string, ...values: unknown[]] | '' | false | null | undefined;
 
+/**
+ * What rows are held to that another condition finds: no index is looked into for it. PostgreSQL would intersect two
+ * indexes, one of them far too wide, wherever it takes the values of a prepared statement to be those of few rows.
+ */
+export const heldTo = (sql: string, ...values: unknown[]): Condition => [`(${sql}) is true`, ...values];
+
 /** Which rows, from which end. */
 interface Part {
   readonly orderBy: string;
@@ -59,7 +65,7 @@ export class EntityRows<E extends Identified, LeftOut extends keyof E & string =
     { orderBy, limit }: Part,
   ): Promise<RowOf<E, LeftOut>[]> {
     const { select, converted } = (this.columns ??= this.columnsOf(em));
-    const asked = conditions.filter((condition) => Array.isArray(condition));
+    const asked = conditions.filter((condition) => !!condition);
     const where = asked.length === 0 ? '' : `where ${asked.map(([sql]) => `(${sql})`).join(' and ')}`;
     const values = asked.flatMap(([, ...given]) => given);
     const rows = await em.execute<Record<string, unknown>[]>(`${select} ${where} order by ${orderBy} limit ?`, [
@@ -79,8 +85,8 @@ export class EntityRows<E extends Identified, LeftOut extends keyof E & string =
     const table = { alias: tableName, name: tableName, qualifiedName: tableName, toString: () => tableName };
     const read = meta.props.filter(({ name }) => !(this.leftOut as readonly string[]).includes(name));
     const list = read.map(({ name, formula, fieldNames: [column] }) => {
-      const value = formula ? formula(columns, table) : column;
-      return `${String(value)} as "${name}"`;
+      const value = formula ? (formula(columns, table) as string) : column;
+      return `${value} as "${name}"`;
     });
     return {
       select: `select ${list.join(', ')} from ${tableName}`,

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { assertCompanyAccess } from '../auth/access.js';
 import { CompaniesService } from '../companies/companies.service.js';
-import { EntityRows, type Condition, type RowOf } from '../database/entity-rows.js';
+import { EntityRows, heldTo, type Condition, type RowOf } from '../database/entity-rows.js';
 import type { Page, PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { EnvironmentsService } from '../environments/environments.service.js';
@@ -148,8 +148,9 @@ export class LeasesService {
     companyId: string,
     { status, environmentId, runId, asOf, ...page }: LeaseFilter,
   ): Promise<Page<LeaseRow>> {
+    const ofCompany = ['company_id = ?', companyId] as const;
     const conditions: Condition[] = [
-      ['company_id = ?', companyId],
+      environmentId || runId ? heldTo(...ofCompany) : ofCompany,
       status && [SHOWN_AS[status]],
       environmentId && ['environment_id = ?', environmentId],
       runId && ['heartbeat_run_id = ?', runId],

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { assertCompanyAccess } from '../../auth/access.js';
 import { CompaniesService } from '../../companies/companies.service.js';
-import { EntityRows, type Condition, type RowOf } from '../../database/entity-rows.js';
+import { EntityRows, heldTo, type Condition, type RowOf } from '../../database/entity-rows.js';
 import type { Page, PageRequest } from '../../database/page.js';
 import { NotFoundError } from '../../errors/domain-error.js';
 import { IssuesService } from '../../issues/issues.service.js';
@@ -62,8 +62,8 @@ export class RunsService {
   /** An issue's runs, newest first. */
   async ofIssue(issueRef: string, filter: RunFilter): Promise<Page<RunRow>> {
     const { id: issueId, companyId } = await this.issues.require(issueRef);
-    const conditions: Condition[] = [...conditionsOf(companyId, filter), ['issue_id = ?', issueId]];
-    return RUNS.page(this.em, conditions, filter);
+    const conditions = conditionsOf(companyId, { ...filter, issueId });
+    return RUNS.page(this.em, [...conditions, filter.issueId && ['issue_id = ?', filter.issueId]], filter);
   }
 
   /** The issue's queued or running run; there is at most one. */
@@ -93,8 +93,9 @@ export class RunsService {
 }
 
 function conditionsOf(companyId: string, { agentId, status, issueId }: RunFilter): Condition[] {
+  const ofCompany = ['company_id = ?', companyId] as const;
   return [
-    ['company_id = ?', companyId],
+    agentId || issueId ? heldTo(...ofCompany) : ofCompany,
     agentId && ['agent_id = ?', agentId],
     // Written into the statement, so that it is planned for this status: how many runs have it is very different.
     status && [`status = '${status}'`],

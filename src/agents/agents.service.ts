@@ -35,7 +35,7 @@ export class AgentsService {
    */
   async list(companyId: string, request: PageRequest): Promise<Page<RowOf<Agent>>> {
     await this.companies.assertExists(companyId);
-    return AGENTS.page(this.em, [['company_id = ?', companyId], ['deleted_at is null']], request);
+    return AGENTS.pageOfCompany(this.em, companyId, [['deleted_at is null']], request);
   }
 
   /**

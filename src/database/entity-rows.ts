@@ -18,6 +18,13 @@ export type Condition = readonly [sql: string, ...values: unknown[]] | '' | fals
  */
 export const heldTo = (sql: string, ...values: unknown[]): Condition => [`(${sql}) is true`, ...values];
 
+/**
+ * Together these two say: by the index of company and id. Were the company a single value, PostgreSQL could as well go
+ * through the rows of all companies, newest first, until it has found enough of this one: all, of one that is idle.
+ */
+export const inCompany = (companyId: string): Condition => ['company_id = any(array[?::uuid])', companyId];
+export const NEWEST_IN_COMPANY = 'company_id desc, id desc';
+
 /** Which rows, from which end. */
 interface Part {
   readonly orderBy: string;
@@ -47,16 +54,23 @@ export class EntityRows<E extends Identified, LeftOut extends keyof E & string =
   ) {}
 
   /** Newest first unless asked otherwise: ids rise with time. */
-  async page(
+  page(
     em: EntityManager,
     conditions: readonly Condition[],
-    { limit = MAX_PAGE, cursor }: PageRequest,
+    request: PageRequest,
     order: 'asc' | 'desc' = 'desc',
   ): Promise<Page<RowOf<E, LeftOut>>> {
-    const last = idFromCursor(cursor);
-    const beyond: Condition = last !== null && [order === 'asc' ? 'id > ?' : 'id < ?', last];
-    const rows = await this.find(em, [...conditions, beyond], { orderBy: `id ${order}`, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+    return this.part(em, conditions, request, order, `id ${order}`);
+  }
+
+  /** A company's rows, newest first. */
+  pageOfCompany(
+    em: EntityManager,
+    companyId: string,
+    conditions: readonly Condition[],
+    request: PageRequest,
+  ): Promise<Page<RowOf<E, LeftOut>>> {
+    return this.part(em, [inCompany(companyId), ...conditions], request, 'desc', NEWEST_IN_COMPANY);
   }
 
   async find(
@@ -76,6 +90,19 @@ export class EntityRows<E extends Identified, LeftOut extends keyof E & string =
       for (const row of rows) if (row[name] !== null) row[name] = convert(row[name] as never);
     }
     return rows as RowOf<E, LeftOut>[];
+  }
+
+  private async part(
+    em: EntityManager,
+    conditions: readonly Condition[],
+    { limit = MAX_PAGE, cursor }: PageRequest,
+    order: 'asc' | 'desc',
+    orderBy: string,
+  ): Promise<Page<RowOf<E, LeftOut>>> {
+    const last = idFromCursor(cursor);
+    const beyond: Condition = last !== null && [order === 'asc' ? 'id > ?' : 'id < ?', last];
+    const rows = await this.find(em, [...conditions, beyond], { orderBy, limit: limit + 1 });
+    return Page.of(rows, limit, ({ id }) => id);
   }
 
   private columnsOf(em: EntityManager): Columns {

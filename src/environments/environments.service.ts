@@ -59,11 +59,11 @@ export class EnvironmentsService {
     const hasLocal = (await this.locals.find([companyId])).size > 0;
     if (!hasLocal && company.status === 'active') await inTransaction(this.em, () => this.locals.ensure([companyId]));
     const conditions: Condition[] = [
-      ['company_id = ? and deleted_at is null', companyId],
+      ['deleted_at is null'],
       status && ['status = ?', status],
       driver && ['driver = ?', driver],
     ];
-    return ENVIRONMENTS.page(this.em, conditions, page);
+    return ENVIRONMENTS.pageOfCompany(this.em, companyId, conditions, page);
   }
 
   /**

@@ -35,7 +35,7 @@ export class ExecutionWorkspacesService {
    */
   async list(companyId: string, request: PageRequest): Promise<Page<RowOf<ExecutionWorkspace>>> {
     await this.companies.assertExists(companyId);
-    return WORKSPACES.page(this.em, [['company_id = ?', companyId]], request);
+    return WORKSPACES.pageOfCompany(this.em, companyId, [], request);
   }
 
   /**

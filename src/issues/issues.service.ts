@@ -52,11 +52,11 @@ export class IssuesService {
   async list(companyId: string, { status, assigneeAgentId, ...page }: IssuesQueryDto): Promise<Page<RowOf<Issue>>> {
     await this.companies.assertExists(companyId);
     const conditions: Condition[] = [
-      ['company_id = ? and deleted_at is null', companyId],
+      ['deleted_at is null'],
       status && ['status = any(?::text[])', `{${status}}`],
       assigneeAgentId && ['assignee_agent_id = ?', assigneeAgentId],
     ];
-    return ISSUES.page(this.em, conditions, page);
+    return ISSUES.pageOfCompany(this.em, companyId, conditions, page);
   }
 
   /**

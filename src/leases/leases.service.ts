@@ -148,15 +148,15 @@ export class LeasesService {
     companyId: string,
     { status, environmentId, runId, asOf, ...page }: LeaseFilter,
   ): Promise<Page<LeaseRow>> {
-    const ofCompany = ['company_id = ?', companyId] as const;
     const conditions: Condition[] = [
-      environmentId || runId ? heldTo(...ofCompany) : ofCompany,
       status && [SHOWN_AS[status]],
       environmentId && ['environment_id = ?', environmentId],
       runId && ['heartbeat_run_id = ?', runId],
       asOf && heldAt(companyId, new Date(asOf)),
     ];
-    return LEASES.page(this.em, conditions, page);
+    return environmentId || runId
+      ? LEASES.page(this.em, [heldTo('company_id = ?', companyId), ...conditions], page)
+      : LEASES.pageOfCompany(this.em, companyId, conditions, page);
   }
 }
 

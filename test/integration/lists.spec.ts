@@ -1,6 +1,8 @@
 import { loadData, type DataNames } from '../../bench/data-at-size.ts';
 import { EntityRows } from '../../src/database/entity-rows.js';
+import { Client } from 'pg';
 import { ApiClient } from '../support/api-client.js';
+import { CapturedStatements } from '../support/captured-statements.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
@@ -70,5 +72,30 @@ describe(EntityRows.name, () => {
     const after = await listOf(`${comments}?order=asc&afterCommentId=${said[1].id}`);
     expect([...said, ...after]).toEqual(oldestFirst);
     expect(await listOf(comments)).toEqual(oldestFirst.toReversed());
+  });
+
+  /** One that has been idle for a year has its newest row far behind everybody else's. */
+  it.each([
+    'agents',
+    'environments',
+    'execution-workspaces',
+    'issues',
+    'heartbeat-runs',
+    'live-runs?minCount=200',
+    'environment-leases',
+    'environment-places',
+  ])('finds a company’s %s by the company, however dear it is to jump', async (list) => {
+    const captured = new CapturedStatements();
+    await api.get(`/companies/${names.companyId}/${list}`).finally(() => captured.stop());
+    const listing = captured.all.filter(({ text }) => text.includes('order by company_id desc'));
+    expect(listing).toHaveLength(1);
+    const client = new Client(database.url);
+    await client.connect();
+    await client.query('set random_page_cost = 1000; set plan_cache_mode = force_generic_plan; set enable_sort = off');
+    await client.query(`prepare listing as ${listing[0].text}`);
+    const values = listing[0].values.map((value) => client.escapeLiteral(String(value))).join(', ');
+    const { rows } = await client.query<{ 'QUERY PLAN': string }>(`explain (costs off) execute listing(${values})`);
+    await client.end();
+    expect(rows.map((row) => row['QUERY PLAN']).join('\n')).toMatch(/Index Cond: .*company_id = ANY/);
   });
 });

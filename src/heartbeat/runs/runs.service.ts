@@ -2,7 +2,14 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { assertCompanyAccess } from '../../auth/access.js';
 import { CompaniesService } from '../../companies/companies.service.js';
-import { EntityRows, heldTo, type Condition, type RowOf } from '../../database/entity-rows.js';
+import {
+  EntityRows,
+  heldTo,
+  inCompany,
+  NEWEST_IN_COMPANY,
+  type Condition,
+  type RowOf,
+} from '../../database/entity-rows.js';
 import type { Page, PageRequest } from '../../database/page.js';
 import { NotFoundError } from '../../errors/domain-error.js';
 import { IssuesService } from '../../issues/issues.service.js';
@@ -50,20 +57,20 @@ export class RunsService {
   /** A company's runs, newest first. */
   async ofCompany(companyId: string, filter: RunFilter): Promise<Page<RunRow>> {
     await this.companies.assertExists(companyId);
-    return RUNS.page(this.em, conditionsOf(companyId, filter), filter);
+    return listed(RUNS, this.em, companyId, filter);
   }
 
   /** The same with their large fields. */
   async ofCompanyInFull(companyId: string, filter: RunFilter): Promise<Page<FullRunRow>> {
     await this.companies.assertExists(companyId);
-    return FULL_RUNS.page(this.em, conditionsOf(companyId, filter), filter);
+    return listed(FULL_RUNS, this.em, companyId, filter);
   }
 
   /** An issue's runs, newest first. */
   async ofIssue(issueRef: string, filter: RunFilter): Promise<Page<RunRow>> {
     const { id: issueId, companyId } = await this.issues.require(issueRef);
-    const conditions = conditionsOf(companyId, { ...filter, issueId });
-    return RUNS.page(this.em, [...conditions, filter.issueId && ['issue_id = ?', filter.issueId]], filter);
+    const other: Condition = filter.issueId && ['issue_id = ?', filter.issueId];
+    return listed(RUNS, this.em, companyId, { ...filter, issueId }, [other]);
   }
 
   /** The issue's queued or running run; there is at most one. */
@@ -75,12 +82,11 @@ export class RunsService {
   /** Queued and running runs, newest first, filled up to `minCount` with those that were made last. */
   async live(companyId: string, limit: number, minCount: number): Promise<RunRow[]> {
     await this.companies.assertExists(companyId);
-    const newest = { orderBy: 'id desc', limit };
-    const live = await RUNS.find(this.em, [[LIVE_IN_COMPANY, companyId, companyId]], newest);
+    const live = await RUNS.find(this.em, [[LIVE_IN_COMPANY, companyId, companyId]], { orderBy: 'id desc', limit });
     const missing = Math.min(minCount, limit) - live.length;
     if (missing <= 0) return live;
-    const isEnded: Condition[] = [['company_id = ?', companyId], [`status not in (${LIVE})`]];
-    return [...live, ...(await RUNS.find(this.em, isEnded, { ...newest, limit: missing }))];
+    const isEnded: Condition[] = [inCompany(companyId), [`status not in (${LIVE})`]];
+    return [...live, ...(await RUNS.find(this.em, isEnded, { orderBy: NEWEST_IN_COMPANY, limit: missing }))];
   }
 
   /** @throws NotFoundError */
@@ -92,13 +98,21 @@ export class RunsService {
   }
 }
 
-function conditionsOf(companyId: string, { agentId, status, issueId }: RunFilter): Condition[] {
-  const ofCompany = ['company_id = ?', companyId] as const;
-  return [
-    agentId || issueId ? heldTo(...ofCompany) : ofCompany,
+function listed<LeftOut extends keyof HeartbeatRun & string>(
+  runs: EntityRows<HeartbeatRun, LeftOut>,
+  em: EntityManager,
+  companyId: string,
+  { agentId, status, issueId, ...page }: RunFilter,
+  others: readonly Condition[] = [],
+): Promise<Page<RowOf<HeartbeatRun, LeftOut>>> {
+  const conditions: Condition[] = [
     agentId && ['agent_id = ?', agentId],
     // Written into the statement, so that it is planned for this status: how many runs have it is very different.
     status && [`status = '${status}'`],
     issueId && ['issue_id = ?', issueId],
+    ...others,
   ];
+  return agentId || issueId
+    ? runs.page(em, [heldTo('company_id = ?', companyId), ...conditions], page)
+    : runs.pageOfCompany(em, companyId, conditions, page);
 }

@@ -54,13 +54,12 @@ export class EnvironmentPlacesService {
   ): Promise<Page<RowOf<EnvironmentPlace>>> {
     await this.companies.assertExists(companyId);
     const conditions: Condition[] = [
-      ['company_id = ?', companyId],
       state && [`state = '${state}'`],
       environmentId && ['environment_id = ?', environmentId],
       host && ['host = ?', host],
       parked !== undefined && [parked ? 'parked_at is not null' : 'parked_at is null'],
     ];
-    return PLACES.page(this.em, conditions, page);
+    return PLACES.pageOfCompany(this.em, companyId, conditions, page);
   }
 
   /** @throws NotFoundError */

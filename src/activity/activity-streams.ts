@@ -76,7 +76,7 @@ export class ActivityStreams implements OnModuleDestroy {
     reply: FastifyReply,
   ): Promise<void> {
     if (this.shuttingDown) throw new ShuttingDownError();
-    await this.companies.require(companyId);
+    await this.companies.assertExists(companyId);
     const leave = this.seats.take(reply.request);
     try {
       await this.serveSeated(companyId, lastEventId, from, reply);

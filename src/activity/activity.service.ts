@@ -1,10 +1,11 @@
-import { EntityManager, raw, type FilterQuery } from '@mikro-orm/postgresql';
+import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
 import { validate } from 'uuid';
 import { Agent } from '../agents/agent.entity.js';
 import { canSeeCompany } from '../auth/access.js';
 import { ForbiddenError } from '../auth/auth-errors.js';
 import { CompaniesService } from '../companies/companies.service.js';
+import { EntityRows, heldTo, type Condition, type RowOf } from '../database/entity-rows.js';
 import { newId } from '../database/id.js';
 import { keyOfTime, MAX_PAGE, Page, timeFromCursor, type PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
@@ -28,8 +29,11 @@ const OF_EVERY_RUN: ReadonlySet<string> = new Set(
   Object.values(UNLIKE_EVERY_RUN).flatMap((condition) => [...condition.matchAll(/'(.+?)'/g)].map(([, name]) => name)),
 );
 
+const ENTRIES = new EntityRows(Activity);
+
 /** By what a list is ordered: the entries of one run, or about one thing, as they were written. */
 type Order = 'time' | 'sequence';
+const ORDER_BY: Record<Order, string> = { time: 'created_at desc, seq desc', sequence: 'seq desc' };
 
 /** Reads the record, and takes the entries that clients add. */
 @Injectable()
@@ -42,20 +46,23 @@ export class ActivityService {
   ) {}
 
   /** Newest first. @throws NotFoundError */
-  async list(companyId: string, query: ActivityQueryDto): Promise<Page<Activity>> {
-    await this.companies.require(companyId);
+  async list(companyId: string, query: ActivityQueryDto): Promise<Page<RowOf<Activity>>> {
+    await this.companies.assertExists(companyId);
     const { since, until, agentId, runId, entityType, entityId, action } = query;
-    const filters = { agentId, runId, entityType, action };
-    const given = Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== undefined));
-    const createdAt = { ...(since ? { $gte: new Date(since) } : {}), ...(until ? { $lt: new Date(until) } : {}) };
-    const time = since || until ? { createdAt } : {};
-    const about = entityId ? await this.about(companyId, entityId) : [{}];
-    const rare = (['action', 'entityType'] as const).flatMap((name) =>
-      query[name] === undefined || OF_EVERY_RUN.has(query[name]) ? [] : [{ [raw(UNLIKE_EVERY_RUN[name])]: [] }],
-    );
-    const order = runId || entityId ? 'sequence' : 'time';
-    const where = { $and: [{ companyId, ...given, ...time }, ...rare] };
-    return this.page(where, about, query, order);
+    const ofCompany = ['company_id = ?', companyId] as const;
+    const conditions: Condition[] = [
+      agentId || runId || entityId ? heldTo(...ofCompany) : ofCompany,
+      agentId && ['agent_id = ?', agentId],
+      runId && ['run_id = ?', runId],
+      entityType && ['entity_type = ?', entityType],
+      entityType && !OF_EVERY_RUN.has(entityType) && [UNLIKE_EVERY_RUN.entityType],
+      action && ['action = ?', action],
+      action && !OF_EVERY_RUN.has(action) && [UNLIKE_EVERY_RUN.action],
+      since && ['created_at >= ?', new Date(since)],
+      until && ['created_at < ?', new Date(until)],
+    ];
+    const about = entityId ? await this.about(companyId, entityId) : [null];
+    return this.page(conditions, about, query, runId || entityId ? 'sequence' : 'time');
   }
 
   /**
@@ -63,20 +70,21 @@ export class ActivityService {
    * @param reference its id or its identifier
    * @throws NotFoundError
    */
-  async listOfIssue(reference: string, request: PageRequest): Promise<Page<Activity>> {
+  async listOfIssue(reference: string, request: PageRequest): Promise<Page<RowOf<Activity>>> {
     const named = validate(reference) ? { id: reference } : { identifier: reference.toUpperCase() };
     const issue = await this.em.findOne(Issue, { ...named, deletedAt: null });
     if (!issue || !canSeeCompany(issue.companyId)) throw new NotFoundError('Issue');
     const about = await this.about(issue.companyId, issue.id);
-    return this.page({ companyId: issue.companyId, entityType: 'issue' }, about, request, 'sequence');
+    const conditions: Condition[] = [heldTo('company_id = ?', issue.companyId), heldTo(`entity_type = 'issue'`)];
+    return this.page(conditions, about, request, 'sequence');
   }
 
   /**
    * Entries about one thing. What runs and their leases did is indexed by the run alone: an alternative, to be looked for
    * by itself, because both together would be planned as a look through the company's entries.
    */
-  private async about(companyId: string, entityId: string): Promise<FilterQuery<Activity>[]> {
-    const byKey = { [raw(`activity_entity_key(action, entity_type, entity_id, run_id)`)]: entityId };
+  private async about(companyId: string, entityId: string): Promise<Condition[]> {
+    const byKey = ['activity_entity_key(action, entity_type, entity_id, run_id) = ?', entityId] as const;
     if (!validate(entityId)) return [byKey];
     const [run] = await this.em.execute<{ id: string }[]>(
       `select id from heartbeat_runs where id = ?
@@ -85,9 +93,12 @@ export class ActivityService {
       [entityId, entityId],
     );
     const runId = run?.id ?? (await this.removed.runOf(companyId, entityId));
-    return runId !== null
-      ? [{ entityId, runId }, { $and: [byKey, { $or: [{ runId: null }, { runId: { $ne: runId } }] }] }]
-      : [byKey];
+    if (runId === null) return [byKey];
+    const [isKey] = byKey;
+    return [
+      ['entity_id = ? and run_id = ?', entityId, runId],
+      [`${isKey} and (run_id is null or run_id <> ?)`, entityId, runId],
+    ];
   }
 
   /**
@@ -95,7 +106,7 @@ export class ActivityService {
    * @throws NotFoundError, ForbiddenError when an agent speaks for another
    */
   async add(companyId: string, dto: AddActivityDto): Promise<Activity> {
-    await this.companies.require(companyId);
+    await this.companies.assertExists(companyId);
     const entry = toEntry(companyId, dto);
     await this.assertMayName(companyId, entry);
     return inTransaction(this.em, async () => {
@@ -107,28 +118,20 @@ export class ActivityService {
   }
 
   private async page(
-    where: FilterQuery<Activity>,
-    alternatives: FilterQuery<Activity>[],
+    conditions: readonly Condition[],
+    alternatives: readonly Condition[],
     { limit = MAX_PAGE, cursor }: PageRequest,
     order: Order,
-  ): Promise<Page<Activity>> {
+  ): Promise<Page<RowOf<Activity>>> {
     const after = timeFromCursor(cursor);
-    const beyond = after && {
-      time: { [raw('(created_at, seq) < (?::timestamptz, ?::bigint)', [after.time, after.sequence])]: [] },
-      sequence: { seq: { $lt: Number(after.sequence) } },
+    const beyond: Record<Order, Condition> = {
+      time: after && ['(created_at, seq) < (?::timestamptz, ?::bigint)', after.time, after.sequence],
+      sequence: after && ['seq < ?', after.sequence],
     };
-    const rows: Activity[] = [];
+    const rows: RowOf<Activity>[] = [];
     for (const one of alternatives) {
-      const found = await this.em.find(
-        Activity,
-        { $and: [where, one, beyond?.[order] ?? {}] },
-        {
-          orderBy: order === 'time' ? { createdAt: 'desc', seq: 'desc' } : { seq: 'desc' },
-          limit: limit + 1,
-          populate: ['seq'],
-        },
-      );
-      rows.push(...found);
+      const part = { orderBy: ORDER_BY[order], limit: limit + 1 };
+      rows.push(...(await ENTRIES.find(this.em, [...conditions, one, beyond[order]], part)));
     }
     if (alternatives.length > 1) rows.sort((a, b) => b.seq - a.seq);
     return Page.of(rows, limit, ({ createdAt, seq }) => keyOfTime(createdAt, seq));

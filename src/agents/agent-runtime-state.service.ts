@@ -1,6 +1,7 @@
 import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
 import type { AgentRuntimeStateResponse } from './agent-runtime-state.dto.js';
+import { visibleStatusOf } from './agent.entity.js';
 import { AgentsService } from './agents.service.js';
 import { heartbeatPolicy } from './runtime-config.js';
 
@@ -40,7 +41,7 @@ export class AgentRuntimeStateService {
       agentId,
       companyId: agent.companyId,
       adapterType: agent.adapterType,
-      status: agent.visibleStatus(),
+      status: visibleStatusOf(agent),
       heartbeat: heartbeatPolicy(agent.runtimeConfig),
       lastHeartbeatAt: agent.lastHeartbeatAt ?? null,
       nextTimerAt: agent.nextTimerAt ?? null,

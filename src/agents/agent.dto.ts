@@ -1,11 +1,12 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsBoolean, IsObject, IsOptional, IsString, IsUUID, Length, MaxLength } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
 import { currentActor } from '../events/request-scope.js';
 import { IfGiven } from '../http/if-given.js';
 import { IgnoresClientFields } from '../http/ignored-fields.js';
 import { withoutSecrets } from '../redaction/secret-names.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
-import { AGENT_STATUSES, type Agent, type AgentStatus } from './agent.entity.js';
+import { AGENT_STATUSES, visibleStatusOf, type Agent, type AgentStatus } from './agent.entity.js';
 
 /** How large each of an agent's configs may be, as JSON. */
 const MAX_CONFIG_BYTES = 65_536;
@@ -162,7 +163,7 @@ export class AgentResponse {
   updatedAt: Date;
 
   /** As the caller may see it: an agent's config is its own and the operators' business. */
-  static from(agent: Agent): AgentResponse {
+  static from(agent: RowOf<Agent>): AgentResponse {
     const actor = currentActor();
     const isOthers = actor.type === 'agent' && actor.id !== agent.id;
     return {
@@ -171,7 +172,7 @@ export class AgentResponse {
       name: agent.name,
       role: agent.role,
       title: agent.title ?? null,
-      status: agent.visibleStatus(),
+      status: visibleStatusOf(agent),
       adapterType: agent.adapterType,
       adapterConfig: isOthers ? {} : agent.adapterConfig,
       runtimeConfig: agent.runtimeConfig,

@@ -6,7 +6,8 @@ import { OwnedThings } from '../auth/owned-things.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { assertRoomFor } from '../companies/company-quotas.js';
 import { assertUsableEnvironment } from '../companies/environment-reference.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { EntityRows, type RowOf } from '../database/entity-rows.js';
+import type { Page, PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { InvalidInputError, NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
@@ -21,6 +22,7 @@ import { AgentCreated, AgentUpdated } from './agents.events.js';
 import { validateRuntimeConfig } from './runtime-config.js';
 
 const DEFAULT_ADAPTER = 'process';
+const AGENTS = new EntityRows(Agent);
 
 @Injectable()
 export class AgentsService implements OnModuleInit {
@@ -41,12 +43,9 @@ export class AgentsService implements OnModuleInit {
    * The company's agents, newest first, terminated ones included.
    * @throws NotFoundError
    */
-  async list(companyId: string, { limit = MAX_PAGE, cursor }: PageRequest): Promise<Page<Agent>> {
-    await this.companies.require(companyId);
-    const before = idFromCursor(cursor);
-    const where = { companyId, deletedAt: null, ...(before === null ? {} : { id: { $lt: before } }) };
-    const rows = await this.em.find(Agent, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+  async list(companyId: string, request: PageRequest): Promise<Page<RowOf<Agent>>> {
+    await this.companies.assertExists(companyId);
+    return AGENTS.pageOfCompany(this.em, companyId, [['deleted_at is null']], request);
   }
 
   /**
@@ -162,7 +161,7 @@ export class AgentsService implements OnModuleInit {
         { field: 'companyId', message: 'is needed with a name' },
       ]);
     }
-    await this.companies.require(within);
+    await this.companies.assertExists(within);
     const rows = await this.em.execute<{ id: string }[]>(
       'select id from agents where company_id = ? and lower(name) = lower(?) and deleted_at is null order by id limit 10',
       [within, name],

@@ -2,7 +2,8 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
 import { assertCompanyAccess, visibleCompanies } from '../auth/access.js';
 import { violatedConstraint } from '../database/database-errors.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { EntityRows, type RowOf } from '../database/entity-rows.js';
+import type { Page, PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
@@ -13,6 +14,8 @@ import { Company } from './company.entity.js';
 import { assertUsableEnvironment } from './environment-reference.js';
 import { freePrefix, lockPrefixes } from './issue-prefix.js';
 
+const COMPANIES = new EntityRows(Company);
+
 @Injectable()
 export class CompaniesService {
   constructor(
@@ -21,13 +24,19 @@ export class CompaniesService {
   ) {}
 
   /** Newest first; those that the caller can see. */
-  async list({ limit = MAX_PAGE, cursor }: PageRequest): Promise<Page<Company>> {
+  list(request: PageRequest): Promise<Page<RowOf<Company>>> {
     const visible = visibleCompanies();
-    const own = visible === null ? {} : { id: { $in: [...visible] } };
-    const before = idFromCursor(cursor);
-    const where = { $and: [own, before === null ? {} : { id: { $lt: before } }] };
-    const rows = await this.em.find(Company, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+    return COMPANIES.page(this.em, [visible !== null && ['id = any(?::uuid[])', `{${visible.join(',')}}`]], request);
+  }
+
+  /**
+   * For what lists something of a company, and needs no more of it than that it is there.
+   * @throws NotFoundError when it does not exist or is not the caller's.
+   */
+  async assertExists(companyId: string): Promise<void> {
+    assertCompanyAccess(companyId);
+    const found = await this.em.execute('select 1 from companies where id = ?', [companyId]);
+    if (found.length === 0) throw new NotFoundError('Company');
   }
 
   /**

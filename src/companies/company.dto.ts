@@ -13,6 +13,7 @@ import {
   Min,
   ValidateNested,
 } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
 import { IfGiven } from '../http/if-given.js';
 import { IgnoresClientFields } from '../http/ignored-fields.js';
 import { COMPANY_STATUSES, type Company, type CompanyStatus } from './company.entity.js';
@@ -157,7 +158,7 @@ export class CompanyResponse {
   createdAt: Date;
   updatedAt: Date;
 
-  static from(company: Company): CompanyResponse {
+  static from(company: RowOf<Company>): CompanyResponse {
     return {
       id: company.id,
       name: company.name,

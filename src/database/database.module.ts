@@ -17,7 +17,8 @@ export class DatabaseModule {
       inject: [BerthConfig],
       useFactory: ({ databaseUrl }: BerthConfig) => {
         if (databaseUrl === null) throw new Error('The embedded database has to be started before the application');
-        return ormOptions(connectionOptions(databaseUrl, 'berth', POOL_SIZE));
+        // A request's unit of work comes with its scope.
+        return { ...ormOptions(connectionOptions(databaseUrl, 'berth', POOL_SIZE)), registerRequestContext: false };
       },
     });
     return { module: DatabaseModule, imports: [orm] };

@@ -38,7 +38,7 @@ export class EnvironmentProbesService {
     companyId: string,
     { driver, config = {} }: { driver: string; config?: Record<string, unknown> },
   ): Promise<ProbeResult & { driver: string }> {
-    await this.companies.require(companyId);
+    await this.companies.assertExists(companyId);
     const chosen = this.drivers.get(driver);
     return { driver, ...(await chosen.probe(chosen.validateConfig(config))) };
   }

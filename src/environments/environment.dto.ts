@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsIn, IsInt, IsObject, IsOptional, IsString, Length, Max, MaxLength, Min } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
 import { currentActor } from '../events/request-scope.js';
 import { IfGiven } from '../http/if-given.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
@@ -179,7 +180,7 @@ export class EnvironmentResponse {
   updatedAt: Date;
 
   /** As the caller may see it. */
-  static from(environment: Environment, activeLeaseCount: number): EnvironmentResponse {
+  static from(environment: RowOf<Environment>, activeLeaseCount: number): EnvironmentResponse {
     const { config, envVars, metadata } = currentActor().type === 'agent' ? shownToAgents(environment) : environment;
     return {
       id: environment.id,
@@ -202,7 +203,7 @@ export class EnvironmentResponse {
   }
 }
 
-const shownToAgents = ({ config, envVars, metadata }: Environment) => ({
+const shownToAgents = ({ config, envVars, metadata }: RowOf<Environment>) => ({
   config: withoutSecrets(config),
   envVars: Object.fromEntries(Object.keys(envVars).map((name) => [name, REDACTED])),
   metadata: withoutSecrets(metadata),

@@ -75,7 +75,7 @@ export class EnvironmentsController {
   @Access('members:read')
   @ApiOkResponse({ type: EnvironmentCapabilitiesResponse })
   async capabilities(@Param('companyId', IdPipe) companyId: string): Promise<EnvironmentCapabilitiesResponse> {
-    await this.companies.require(companyId);
+    await this.companies.assertExists(companyId);
     return { drivers: this.drivers.capabilities() };
   }
 

@@ -5,7 +5,8 @@ import { OwnedThings } from '../auth/owned-things.js';
 import { assertRoomFor } from '../companies/company-quotas.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { violatedConstraint } from '../database/database-errors.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { EntityRows, type Condition, type RowOf } from '../database/entity-rows.js';
+import type { Page, PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { InvalidInputError, NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
@@ -38,6 +39,8 @@ export interface EnvironmentFilter extends PageRequest {
   readonly driver?: string;
 }
 
+const ENVIRONMENTS = new EntityRows(Environment);
+
 @Injectable()
 export class EnvironmentsService implements OnModuleInit {
   constructor(
@@ -60,20 +63,16 @@ export class EnvironmentsService implements OnModuleInit {
    * that say nothing else, so it is there for whoever looks.
    * @throws NotFoundError
    */
-  async list(companyId: string, filter: EnvironmentFilter): Promise<Page<Environment>> {
+  async list(companyId: string, { status, driver, ...page }: EnvironmentFilter): Promise<Page<RowOf<Environment>>> {
     const company = await this.companies.require(companyId);
     const hasLocal = (await this.locals.find([companyId])).size > 0;
     if (!hasLocal && company.status === 'active') await inTransaction(this.em, () => this.locals.ensure([companyId]));
-    const { limit = MAX_PAGE, cursor, status, driver } = filter;
-    const before = idFromCursor(cursor);
-    const where = {
-      ...{ companyId, deletedAt: null },
-      ...(before === null ? {} : { id: { $lt: before } }),
-      ...(status === undefined ? {} : { status }),
-      ...(driver === undefined ? {} : { driver }),
-    };
-    const rows = await this.em.find(Environment, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+    const conditions: Condition[] = [
+      ['deleted_at is null'],
+      status && ['status = ?', status],
+      driver && ['driver = ?', driver],
+    ];
+    return ENVIRONMENTS.pageOfCompany(this.em, companyId, conditions, page);
   }
 
   /**

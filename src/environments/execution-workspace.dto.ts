@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsIn, IsObject, IsOptional, IsString, IsUUID, Length, MaxLength, ValidateBy } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
 import { DIRECTORY_PATH, isDirectoryPath } from './directory-path.js';
 import { IfGiven } from '../http/if-given.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
@@ -110,7 +111,7 @@ export class WorkspaceResponse {
   createdAt: Date;
   updatedAt: Date;
 
-  static from(workspace: ExecutionWorkspace): WorkspaceResponse {
+  static from(workspace: RowOf<ExecutionWorkspace>): WorkspaceResponse {
     return {
       id: workspace.id,
       companyId: workspace.companyId,

@@ -4,7 +4,8 @@ import { canSeeCompany } from '../auth/access.js';
 import { OwnedThings } from '../auth/owned-things.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { assertUsableEnvironment } from '../companies/environment-reference.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { EntityRows, type RowOf } from '../database/entity-rows.js';
+import type { Page, PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { BerthConfig } from '../config/config.js';
 import { NotFoundError } from '../errors/domain-error.js';
@@ -15,6 +16,8 @@ import type { CreateWorkspaceDto, UpdateWorkspaceDto } from './execution-workspa
 import { ExecutionWorkspace, type WorkspaceStatus } from './execution-workspace.entity.js';
 import { ThisHost } from './this-host.js';
 import { WorkspaceArchived, WorkspaceCreated, WorkspaceUpdated } from './workspaces.events.js';
+
+const WORKSPACES = new EntityRows(ExecutionWorkspace);
 
 @Injectable()
 export class ExecutionWorkspacesService implements OnModuleInit {
@@ -36,12 +39,9 @@ export class ExecutionWorkspacesService implements OnModuleInit {
    * The company's workspaces, newest first.
    * @throws NotFoundError
    */
-  async list(companyId: string, { limit = MAX_PAGE, cursor }: PageRequest): Promise<Page<ExecutionWorkspace>> {
-    await this.companies.require(companyId);
-    const before = idFromCursor(cursor);
-    const where = { companyId, ...(before === null ? {} : { id: { $lt: before } }) };
-    const rows = await this.em.find(ExecutionWorkspace, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+  async list(companyId: string, request: PageRequest): Promise<Page<RowOf<ExecutionWorkspace>>> {
+    await this.companies.assertExists(companyId);
+    return WORKSPACES.pageOfCompany(this.em, companyId, [], request);
   }
 
   /**

@@ -1,3 +1,4 @@
+import { EntityManager } from '@mikro-orm/postgresql';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { BerthConfig, isLoopback } from '../config/config.js';
 import { ErrorFilter } from './error.filter.js';
@@ -8,7 +9,7 @@ import { guardHost } from './limits/host-guard.js';
 import { limitRates } from './limits/request-rates.js';
 import { dropSlowReaders } from './limits/slow-readers.js';
 import { serveOpenApi } from './openapi.js';
-import { PageInterceptor } from './page.interceptor.js';
+import { answerPages } from './pages.js';
 import { openRequestScopes } from './request-scopes.js';
 import { serveHealthOnly } from './runner-only.js';
 import { sendSecurityHeaders } from './security-headers.js';
@@ -19,7 +20,8 @@ export async function configureHttp(app: NestFastifyApplication): Promise<void> 
   const server = app.getHttpAdapter().getInstance();
   const config = app.get(BerthConfig);
   noteAnswers(server);
-  openRequestScopes(server);
+  openRequestScopes(server, app.get(EntityManager));
+  answerPages(server);
   await sendSecurityHeaders(app);
   limitAddressLength(server);
   if (isLoopback(config.host)) guardHost(server, config);
@@ -30,6 +32,5 @@ export async function configureHttp(app: NestFastifyApplication): Promise<void> 
   app.setGlobalPrefix('api', { exclude: ['metrics'] });
   app.useGlobalPipes(new InputPipe());
   app.useGlobalFilters(new ErrorFilter());
-  app.useGlobalInterceptors(new PageInterceptor());
   await serveOpenApi(app);
 }

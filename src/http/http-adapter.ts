@@ -1,9 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { HttpException } from '@nestjs/common';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { BerthConfig } from '../config/config.js';
-import { newId } from '../database/id.js';
 import { answerTo } from './error-answer.js';
 import { refuseUnreadable } from './unreadable-requests.js';
 
@@ -32,9 +32,11 @@ export function createHttpAdapter(config: BerthConfig, bodyLimit = BODY_LIMIT_BY
     },
     trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
     clientErrorHandler: refuseUnreadable,
+    // There is no middleware: what every request needs is done in hooks of the server, which cost less.
+    skipMiddie: true,
     genReqId: ({ headers }: Pick<IncomingMessage, 'headers'>) => {
       const asked = headers['x-request-id'];
-      return typeof asked === 'string' && CALLERS_ID.test(asked) ? asked : newId();
+      return typeof asked === 'string' && CALLERS_ID.test(asked) ? asked : randomUUID();
     },
     // The router refuses a malformed path before any hook, filter or handler of ours.
     frameworkErrors: (error: FastifyError, { id }: FastifyRequest, reply: FastifyReply) => {

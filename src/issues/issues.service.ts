@@ -7,7 +7,8 @@ import { CompaniesService } from '../companies/companies.service.js';
 import { CompanyArchivedError, UnusableEnvironmentError } from '../companies/company-errors.js';
 import { assertUsableEnvironment } from '../companies/environment-reference.js';
 import { violatedConstraint } from '../database/database-errors.js';
-import { idFromCursor, MAX_PAGE, Page } from '../database/page.js';
+import { EntityRows, type Condition, type RowOf } from '../database/entity-rows.js';
+import type { Page } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
@@ -17,7 +18,7 @@ import { IssueHasLiveRunError, UnknownAssigneeError, UnusableWorkspaceError } fr
 import { lockAgents, lockIssue, type LockedIssue } from './issue-locks.js';
 import { assertUsableWorkspace } from './issue-references.js';
 import type { CreateIssueDto, IssuesQueryDto, UpdateIssueDto } from './issue.dto.js';
-import { isOpenStatus, Issue, type IssueChanges, type IssueStatus } from './issue.entity.js';
+import { isOpenStatus, Issue, type IssueChanges } from './issue.entity.js';
 import {
   IssueAssigned,
   IssueCreated,
@@ -31,6 +32,7 @@ import {
 
 /** Where an issue's runs go is for operators to choose. */
 const PLACE_FIELDS = ['environmentId', 'executionWorkspaceId'];
+const ISSUES = new EntityRows(Issue);
 const IDENTIFIER = /^[A-Z][A-Z0-9]{0,9}-[1-9][0-9]{0,9}$/;
 
 /**
@@ -55,19 +57,14 @@ export class IssuesService implements OnModuleInit {
    * Newest first.
    * @throws NotFoundError
    */
-  async list(companyId: string, query: IssuesQueryDto): Promise<Page<Issue>> {
-    await this.companies.require(companyId);
-    const { limit = MAX_PAGE, cursor, status, assigneeAgentId } = query;
-    const before = idFromCursor(cursor);
-    const where = {
-      companyId,
-      deletedAt: null,
-      ...(before === null ? {} : { id: { $lt: before } }),
-      ...(status === undefined ? {} : { status: { $in: status.split(',') as IssueStatus[] } }),
-      ...(assigneeAgentId === undefined ? {} : { assigneeAgentId }),
-    };
-    const rows = await this.em.find(Issue, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+  async list(companyId: string, { status, assigneeAgentId, ...page }: IssuesQueryDto): Promise<Page<RowOf<Issue>>> {
+    await this.companies.assertExists(companyId);
+    const conditions: Condition[] = [
+      ['deleted_at is null'],
+      status && ['status = any(?::text[])', `{${status}}`],
+      assigneeAgentId && ['assignee_agent_id = ?', assigneeAgentId],
+    ];
+    return ISSUES.pageOfCompany(this.em, companyId, conditions, page);
   }
 
   /**

@@ -1,10 +1,10 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { EntityManager, raw } from '@mikro-orm/postgresql';
-import type { FilterQuery } from '@mikro-orm/core';
+import { EntityManager } from '@mikro-orm/postgresql';
 import { assertCompanyAccess } from '../auth/access.js';
 import { OwnedThings } from '../auth/owned-things.js';
 import { CompaniesService } from '../companies/companies.service.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { EntityRows, heldTo, type Condition, type RowOf } from '../database/entity-rows.js';
+import type { Page, PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { EnvironmentsService } from '../environments/environments.service.js';
 import { InvalidInputError, NotFoundError } from '../errors/domain-error.js';
@@ -24,6 +24,12 @@ export interface LeaseFilter extends PageRequest {
   /** Only what was held at this time: ISO 8601 with a zone. */
   readonly asOf?: string;
 }
+
+const NOT_SHOWN = ['workspaceMode', 'runLeaseId', 'revokeAt', 'revokeReason'] as const;
+const LEASES = new EntityRows(EnvironmentLease, NOT_SHOWN);
+
+/** A lease as lists show it. */
+export type LeaseRow = RowOf<EnvironmentLease, (typeof NOT_SHOWN)[number]>;
 
 /** Most bytes of a lease's metadata, as JSON. */
 const MAX_METADATA_BYTES = 65_536;
@@ -46,20 +52,20 @@ export class LeasesService implements OnModuleInit {
   }
 
   /** A company's leases, newest first. */
-  async ofCompany(companyId: string, filter: LeaseFilter): Promise<Page<EnvironmentLease>> {
-    await this.companies.require(companyId);
-    return this.list(companyId, {}, filter);
+  async ofCompany(companyId: string, filter: LeaseFilter): Promise<Page<LeaseRow>> {
+    await this.companies.assertExists(companyId);
+    return this.list(companyId, filter);
   }
 
   /** An environment's leases, newest first. */
-  async ofEnvironment(environmentId: string, filter: LeaseFilter): Promise<Page<EnvironmentLease>> {
+  async ofEnvironment(environmentId: string, filter: LeaseFilter): Promise<Page<LeaseRow>> {
     const { companyId } = await this.environments.require(environmentId);
-    return this.list(companyId, { environmentId }, filter);
+    return this.list(companyId, { ...filter, environmentId });
   }
 
   /** A run's leases, newest first; the caller has checked that it may see the run. */
-  async ofRun(companyId: string, heartbeatRunId: string): Promise<EnvironmentLease[]> {
-    return (await this.list(companyId, { heartbeatRunId }, {})).items;
+  async ofRun(companyId: string, runId: string): Promise<LeaseRow[]> {
+    return (await this.list(companyId, { runId })).items;
   }
 
   /** @throws NotFoundError */
@@ -157,22 +163,20 @@ export class LeasesService implements OnModuleInit {
 
   private async list(
     companyId: string,
-    scope: FilterQuery<EnvironmentLease>,
-    { status, environmentId, runId, asOf, limit = MAX_PAGE, cursor }: LeaseFilter,
-  ): Promise<Page<EnvironmentLease>> {
-    const before = idFromCursor(cursor);
-    const where: FilterQuery<EnvironmentLease>[] = [
-      { companyId },
-      scope,
-      status ? { [raw(SHOWN_AS[status])]: [] } : {},
-      environmentId ? { environmentId } : {},
-      runId ? { heartbeatRunId: runId } : {},
-      asOf ? heldAt(companyId, new Date(asOf)) : {},
-      before ? { id: { $lt: before } } : {},
+    { status, environmentId, runId, asOf, ...page }: LeaseFilter,
+  ): Promise<Page<LeaseRow>> {
+    const conditions: Condition[] = [
+      status && [SHOWN_AS[status]],
+      environmentId && ['environment_id = ?', environmentId],
+      runId && ['heartbeat_run_id = ?', runId],
+      asOf && heldAt(companyId, new Date(asOf)),
     ];
-    const rows = await this.em.find(EnvironmentLease, { $and: where }, { orderBy: { id: 'desc' }, limit: limit + 1 });
+    const leases =
+      environmentId || runId
+        ? await LEASES.page(this.em, [heldTo('company_id = ?', companyId), ...conditions], page)
+        : await LEASES.pageOfCompany(this.em, companyId, conditions, page);
     if (asOf) await this.assertComplete(companyId, new Date(asOf));
-    return Page.of(rows, limit, ({ id }) => id);
+    return leases;
   }
 
   /** After they were read: what was removed before that has raised the horizon. @throws HistoryRemovedError */
@@ -217,9 +221,9 @@ const HELD_AT = `id = any(array(
   select id from environment_leases where company_id = ? and tstzrange(acquired_at, released_at) @> ?::timestamptz
     and status <> 'active' and lease_outlasts_id(id, acquired_at, released_at)))`;
 
-function heldAt(companyId: string, time: Date): FilterQuery<EnvironmentLease> {
+function heldAt(companyId: string, time: Date): Condition {
   const ids = [firstId(time.getTime() - IDS_BEFORE_MS), firstId(time.getTime() + IDS_AFTER_MS + 1)];
-  return { [raw(HELD_AT, [companyId, time, companyId, ...ids, time, time, companyId, time])]: [] };
+  return [HELD_AT, companyId, time, companyId, ...ids, time, time, companyId, time];
 }
 
 /** The lowest id that can have been made at a time. */

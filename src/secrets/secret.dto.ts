@@ -1,4 +1,5 @@
 import { IsIn, IsOptional, IsString, Length, Matches, MaxLength } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
 import { IfGiven } from '../http/if-given.js';
 import { IgnoresClientFields } from '../http/ignored-fields.js';
 import { MIN_SECRET_LENGTH } from '../redaction/needles.js';
@@ -91,7 +92,7 @@ export class SecretResponse {
   createdAt: Date;
   updatedAt: Date;
 
-  static from(secret: Secret): SecretResponse {
+  static from(secret: RowOf<Secret>): SecretResponse {
     const { id, companyId, name, description = null, latestVersion, rotatedAt = null, createdAt, updatedAt } = secret;
     const kept = { provider: 'local_encrypted', managedMode: 'paperclip_managed', status: 'active' } as const;
     return {

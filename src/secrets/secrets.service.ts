@@ -3,8 +3,9 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { canSeeCompany } from '../auth/access.js';
 import { OwnedThings } from '../auth/owned-things.js';
 import { CompaniesService } from '../companies/companies.service.js';
+import { EntityRows, type RowOf } from '../database/entity-rows.js';
 import { newId } from '../database/id.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import type { Page, PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
@@ -14,6 +15,8 @@ import { SecretValues } from './secret-values.js';
 import type { CreateSecretDto } from './secret.dto.js';
 import { Secret, type SecretChanges } from './secret.entity.js';
 import { SecretCreated, SecretDeleted, SecretRotated, SecretUpdated } from './secrets.events.js';
+
+const SECRETS = new EntityRows(Secret);
 
 /** The secrets of companies; only operators see that there are any, and nobody what they are. */
 @Injectable()
@@ -35,12 +38,9 @@ export class SecretsService implements OnModuleInit {
    * The company's secrets, newest first.
    * @throws NotFoundError
    */
-  async list(companyId: string, { limit = MAX_PAGE, cursor }: PageRequest): Promise<Page<Secret>> {
-    await this.companies.require(companyId);
-    const before = idFromCursor(cursor);
-    const where = { companyId, deletedAt: null, ...(before === null ? {} : { id: { $lt: before } }) };
-    const rows = await this.em.find(Secret, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+  async list(companyId: string, request: PageRequest): Promise<Page<RowOf<Secret>>> {
+    await this.companies.assertExists(companyId);
+    return SECRETS.pageOfCompany(this.em, companyId, [['deleted_at is null']], request);
   }
 
   /** @throws NotFoundError, CompanyArchivedError, SecretNameTakenError, SecretsKeyMismatchError, SecretsKeyUnusableError */

@@ -9,7 +9,7 @@ import { CompaniesModule } from '../../src/companies/companies.module.js';
 import { CompaniesService } from '../../src/companies/companies.service.js';
 import { ConfigModule } from '../../src/config/config.module.js';
 import { loadConfig } from '../../src/config/load-config.js';
-import { LoggerModule } from '../../src/config/logger.module.js';
+import { LoggerModule } from '../../src/http/logger.module.js';
 import { DatabaseModule } from '../../src/database/database.module.js';
 import { NotificationsModule } from '../../src/database/notifications.module.js';
 import { Page } from '../../src/database/page.js';

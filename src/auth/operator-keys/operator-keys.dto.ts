@@ -10,6 +10,7 @@ import {
   IsUUID,
   Length,
 } from 'class-validator';
+import type { RowOf } from '../../database/entity-rows.js';
 import { IfGiven } from '../../http/if-given.js';
 import { IgnoresClientFields } from '../../http/ignored-fields.js';
 import type { OperatorKey } from './operator-key.entity.js';
@@ -63,7 +64,7 @@ export class OperatorKeyResponse {
   revokedBy: string | null;
   revokedAt: Date | null;
 
-  static from(key: OperatorKey): OperatorKeyResponse {
+  static from(key: RowOf<OperatorKey, 'tokenHash'>): OperatorKeyResponse {
     return {
       id: key.id,
       name: key.name,

@@ -1,7 +1,8 @@
 import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable, Logger } from '@nestjs/common';
+import { EntityRows, type RowOf } from '../../database/entity-rows.js';
 import { newId } from '../../database/id.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../../database/page.js';
+import type { Page, PageRequest } from '../../database/page.js';
 import { inTransaction } from '../../database/transaction.js';
 import { InvalidInputError, NotFoundError } from '../../errors/domain-error.js';
 import { DomainEvents } from '../../events/domain-events.js';
@@ -10,6 +11,8 @@ import { mintKey } from '../key-token.js';
 import { OperatorKey } from './operator-key.entity.js';
 import type { CreateOperatorKeyDto } from './operator-keys.dto.js';
 import { OperatorKeyCreated, OperatorKeyRevoked } from './operator-keys.events.js';
+
+const KEYS = new EntityRows(OperatorKey, ['tokenHash']);
 
 /** The credentials of operators. */
 @Injectable()
@@ -22,11 +25,8 @@ export class OperatorKeysService {
   ) {}
 
   /** Newest first, revoked and expired ones included. */
-  async list({ limit = MAX_PAGE, cursor }: PageRequest): Promise<Page<OperatorKey>> {
-    const before = idFromCursor(cursor);
-    const where = before === null ? {} : { id: { $lt: before } };
-    const rows = await this.em.find(OperatorKey, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+  list(request: PageRequest): Promise<Page<RowOf<OperatorKey, 'tokenHash'>>> {
+    return KEYS.page(this.em, [], request);
   }
 
   /**

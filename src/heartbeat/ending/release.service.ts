@@ -4,7 +4,7 @@ import { assertOperator } from '../../auth/access.js';
 import { inTransaction } from '../../database/transaction.js';
 import type { EnvironmentLease } from '../../leases/environment-lease.entity.js';
 import { LeaseHeldByRunError } from '../../leases/lease-errors.js';
-import { LeasesService } from '../../leases/leases.service.js';
+import { LeasesService, type LeaseRow } from '../../leases/leases.service.js';
 import { EndRuns } from './end-runs.js';
 import { failedOutcome } from '../runs/run-outcome.js';
 import { RunsService } from '../runs/runs.service.js';
@@ -46,13 +46,12 @@ export class ReleaseService {
    * Releases every lease of a run: there is something to release only while it runs, so only with force.
    * @throws NotFoundError, OtherAgentsRunError, LeaseHeldByRunError, OperatorOnlyError
    */
-  async releaseAllOf(runId: string, { reason, force }: Release): Promise<EnvironmentLease[]> {
+  async releaseAllOf(runId: string, { reason, force }: Release): Promise<LeaseRow[]> {
     const { companyId, status, leaseId } = await this.runs.require(runId);
     if (status === 'running' && leaseId) {
       if (!force) throw new LeaseHeldByRunError(leaseId, runId);
       assertOperator();
       await this.revoke(runId, leaseId, reason);
-      this.em.clear();
     }
     return this.leases.ofRun(companyId, runId);
   }

@@ -8,13 +8,12 @@ import {
   RUN_STATUSES,
   TRIGGER_DETAILS,
   type ContextSnapshot,
-  type HeartbeatRun,
   type InvocationSource,
   type RunStatus,
   type TriggerDetail,
   type WaitingReason,
 } from '../runs/heartbeat-run.entity.js';
-import { MAX_RUNS } from '../runs/runs.service.js';
+import { MAX_RUNS, type FullRunRow, type RunRow } from '../runs/runs.service.js';
 import { toldContext } from '../runs/told-context.js';
 
 export class RunQueryDto extends CursorQueryDto {
@@ -116,7 +115,7 @@ export class RunRowResponse {
   createdAt: Date;
   updatedAt: Date;
 
-  static from(run: HeartbeatRun): RunRowResponse {
+  static from(run: RunRow): RunRowResponse {
     return {
       id: run.id,
       companyId: run.companyId,
@@ -164,7 +163,7 @@ export class RunResponse extends RunRowResponse {
   stdoutExcerpt: string | null;
   stderrExcerpt: string | null;
 
-  static override from(run: HeartbeatRun): RunResponse {
+  static override from(run: FullRunRow): RunResponse {
     return {
       ...RunRowResponse.from(run),
       contextSnapshot: toldContext(run),

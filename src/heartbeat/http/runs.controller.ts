@@ -40,8 +40,9 @@ export class RunsController {
     @Query() query: RunQueryDto,
   ): Promise<Page<RunRowResponse>> {
     const { full = false, ...filter } = query;
-    const page = await this.runs.ofCompany(companyId, filter, full);
-    return page.map((run) => (full ? RunResponse.from(run) : RunRowResponse.from(run)));
+    return full
+      ? (await this.runs.ofCompanyInFull(companyId, filter)).map(RunResponse.from)
+      : (await this.runs.ofCompany(companyId, filter)).map(RunRowResponse.from);
   }
 
   /** What is queued and running now. */

@@ -1,11 +1,18 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { raw, type FilterQuery } from '@mikro-orm/core';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { assertCompanyAccess, onlyAgent } from '../../auth/access.js';
 import { OwnedThings } from '../../auth/owned-things.js';
 import { OtherAgentsRunError } from './run-errors.js';
 import { CompaniesService } from '../../companies/companies.service.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../../database/page.js';
+import {
+  EntityRows,
+  heldTo,
+  inCompany,
+  NEWEST_IN_COMPANY,
+  type Condition,
+  type RowOf,
+} from '../../database/entity-rows.js';
+import type { Page, PageRequest } from '../../database/page.js';
 import { NotFoundError } from '../../errors/domain-error.js';
 import { IssuesService } from '../../issues/issues.service.js';
 import { HeartbeatRun, LIVE_RUN_STATUSES, type RunStatus } from './heartbeat-run.entity.js';
@@ -20,21 +27,30 @@ export interface RunFilter extends PageRequest {
   readonly issueId?: string;
 }
 
-/** Fields that lists leave out unless asked for. */
-const LARGE_FIELDS = ['contextSnapshot', 'resultJson', 'stdoutExcerpt', 'stderrExcerpt', 'tokenHash'] as const;
+const NOT_SHOWN = [
+  ...(['dueAt', 'claimErrors', 'invocation', 'cancelCode', 'cancelReason', 'deadlineAt', 'idleTimeoutSec'] as const),
+  ...(['tokenHash', 'shutdownRetryCount'] as const),
+];
+/** What lists leave out unless asked for, and what it is made of. */
+const LARGE = ['contextSnapshot', 'placement', 'leaseId', 'resultJson', 'stdoutExcerpt', 'stderrExcerpt'] as const;
+const FULL_RUNS = new EntityRows(HeartbeatRun, NOT_SHOWN);
+const RUNS = new EntityRows(HeartbeatRun, [...NOT_SHOWN, ...LARGE]);
 
+/** A run with its large fields. */
+export type FullRunRow = RowOf<HeartbeatRun, (typeof NOT_SHOWN)[number]>;
+/** A run as lists show it. */
+export type RunRow = Omit<FullRunRow, (typeof LARGE)[number]>;
+
+const LIVE = LIVE_RUN_STATUSES.map((status) => `'${status}'`).join(', ');
 /** Each status apart, for its index. */
 const LIVE_IN_COMPANY = `id = any(array(${LIVE_RUN_STATUSES.map(
   (status) => `select id from heartbeat_runs where company_id = ? and status = '${status}'`,
 ).join(' union all ')}))`;
 
-/** Written into the statement, so that it is planned for this status: how many runs have it is very different. */
-const is = (status: RunStatus): FilterQuery<HeartbeatRun> => ({ [raw(`status = '${status}'`)]: [] });
-
-/** What the caller can look into, of all that it can see. */
-function own(): { agentId?: string } {
+/** Holds the runs to what the caller can look into, of all that it can see. */
+function own(): Condition {
   const agentId = onlyAgent();
-  return agentId === null ? {} : { agentId };
+  return agentId !== null && ['agent_id = ?', agentId];
 }
 
 /** Reads runs. An agent that asks is shown its own only. */
@@ -52,40 +68,41 @@ export class RunsService implements OnModuleInit {
   }
 
   /** A company's runs, newest first. */
-  async ofCompany(companyId: string, filter: RunFilter, full: boolean): Promise<Page<HeartbeatRun>> {
-    await this.companies.require(companyId);
-    return this.list({ companyId }, filter, full);
+  async ofCompany(companyId: string, filter: RunFilter): Promise<Page<RunRow>> {
+    await this.companies.assertExists(companyId);
+    return listed(RUNS, this.em, companyId, filter);
+  }
+
+  /** The same with their large fields. */
+  async ofCompanyInFull(companyId: string, filter: RunFilter): Promise<Page<FullRunRow>> {
+    await this.companies.assertExists(companyId);
+    return listed(FULL_RUNS, this.em, companyId, filter);
   }
 
   /** An issue's runs, newest first. */
-  async ofIssue(issueRef: string, filter: RunFilter): Promise<Page<HeartbeatRun>> {
+  async ofIssue(issueRef: string, filter: RunFilter): Promise<Page<RunRow>> {
     const { id: issueId, companyId } = await this.issues.require(issueRef);
-    return this.list({ companyId, issueId }, filter, false);
+    const other: Condition = filter.issueId && ['issue_id = ?', filter.issueId];
+    return listed(RUNS, this.em, companyId, { ...filter, issueId }, [other]);
   }
 
-  /** The issue's queued and running runs; there is at most one. */
-  async liveOfIssue(issueRef: string): Promise<HeartbeatRun[]> {
-    const { id: issueId } = await this.issues.require(issueRef);
-    return this.em.find(HeartbeatRun, { issueId, ...own(), status: { $in: [...LIVE_RUN_STATUSES] } });
+  /** The issue's queued or running run; there is at most one. */
+  async liveOfIssue(issueRef: string): Promise<FullRunRow[]> {
+    const { id } = await this.issues.require(issueRef);
+    return FULL_RUNS.find(this.em, [['issue_id = ?', id], own(), [`status in (${LIVE})`]], { orderBy: 'id', limit: 1 });
   }
 
   /** Queued and running runs, newest first, filled up to `minCount` with those that were made last. */
-  async live(companyId: string, limit: number, minCount: number): Promise<HeartbeatRun[]> {
-    await this.companies.require(companyId);
-    const exclude = [...LARGE_FIELDS];
-    const live = await this.em.find(
-      HeartbeatRun,
-      { [raw(LIVE_IN_COMPANY, [companyId, companyId])]: [], ...own() },
-      { orderBy: { id: 'desc' }, limit, exclude },
-    );
+  async live(companyId: string, limit: number, minCount: number): Promise<RunRow[]> {
+    await this.companies.assertExists(companyId);
+    const live = await RUNS.find(this.em, [[LIVE_IN_COMPANY, companyId, companyId], own()], {
+      orderBy: 'id desc',
+      limit,
+    });
     const missing = Math.min(minCount, limit) - live.length;
-    if (missing <= 0) return live as HeartbeatRun[];
-    const ended = await this.em.find(
-      HeartbeatRun,
-      { companyId, ...own(), status: { $nin: [...LIVE_RUN_STATUSES] } },
-      { orderBy: { id: 'desc' }, limit: missing, exclude },
-    );
-    return [...live, ...ended] as HeartbeatRun[];
+    if (missing <= 0) return live;
+    const isEnded: Condition[] = [inCompany(companyId), own(), [`status not in (${LIVE})`]];
+    return [...live, ...(await RUNS.find(this.em, isEnded, { orderBy: NEWEST_IN_COMPANY, limit: missing }))];
   }
 
   /** @throws NotFoundError, OtherAgentsRunError */
@@ -96,26 +113,24 @@ export class RunsService implements OnModuleInit {
     if ((onlyAgent() ?? run.agentId) !== run.agentId) throw new OtherAgentsRunError();
     return run;
   }
+}
 
-  private async list(
-    scope: FilterQuery<HeartbeatRun>,
-    { agentId, status, issueId, limit = MAX_PAGE, cursor }: RunFilter,
-    full: boolean,
-  ): Promise<Page<HeartbeatRun>> {
-    const before = idFromCursor(cursor);
-    const where: FilterQuery<HeartbeatRun>[] = [
-      scope,
-      own(),
-      agentId ? { agentId } : {},
-      status ? is(status) : {},
-      issueId ? { issueId } : {},
-      before ? { id: { $lt: before } } : {},
-    ];
-    const rows = await this.em.find(
-      HeartbeatRun,
-      { $and: where },
-      { orderBy: { id: 'desc' }, limit: limit + 1, exclude: full ? ['tokenHash'] : [...LARGE_FIELDS] },
-    );
-    return Page.of(rows as HeartbeatRun[], limit, ({ id }) => id);
-  }
+function listed<LeftOut extends keyof HeartbeatRun & string>(
+  runs: EntityRows<HeartbeatRun, LeftOut>,
+  em: EntityManager,
+  companyId: string,
+  { agentId, status, issueId, ...page }: RunFilter,
+  others: readonly Condition[] = [],
+): Promise<Page<RowOf<HeartbeatRun, LeftOut>>> {
+  const conditions: Condition[] = [
+    agentId && ['agent_id = ?', agentId],
+    // Written into the statement, so that it is planned for this status: how many runs have it is very different.
+    status && [`status = '${status}'`],
+    issueId && ['issue_id = ?', issueId],
+    own(),
+    ...others,
+  ];
+  return agentId || issueId
+    ? runs.page(em, [heldTo('company_id = ?', companyId), ...conditions], page)
+    : runs.pageOfCompany(em, companyId, conditions, page);
 }

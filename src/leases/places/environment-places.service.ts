@@ -1,9 +1,10 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { EntityManager, raw } from '@mikro-orm/postgresql';
+import { EntityManager } from '@mikro-orm/postgresql';
 import { assertCompanyAccess } from '../../auth/access.js';
 import { OwnedThings } from '../../auth/owned-things.js';
 import { CompaniesService } from '../../companies/companies.service.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../../database/page.js';
+import { EntityRows, type Condition, type RowOf } from '../../database/entity-rows.js';
+import type { Page, PageRequest } from '../../database/page.js';
 import { inTransaction } from '../../database/transaction.js';
 import { NotFoundError } from '../../errors/domain-error.js';
 import type { DomainEvent } from '../../events/domain-event.js';
@@ -34,6 +35,7 @@ interface Act {
   readonly event: (row: PlaceRow & { keep_until: string | null }) => DomainEvent;
 }
 
+const PLACES = new EntityRows(EnvironmentPlace);
 const KEPT: readonly PlaceState[] = ['warm', 'retained'];
 
 /** What operators ask of places, one at a time. */
@@ -52,20 +54,18 @@ export class EnvironmentPlacesService implements OnModuleInit {
   }
 
   /** A company's places, newest first. */
-  async ofCompany(companyId: string, filter: PlaceFilter): Promise<Page<EnvironmentPlace>> {
-    await this.companies.require(companyId);
-    const { state, environmentId, host, parked, limit = MAX_PAGE, cursor } = filter;
-    const before = idFromCursor(cursor);
-    const where = {
-      companyId,
-      ...(state && { [raw(`state = '${state}'`)]: [] }),
-      ...(environmentId && { environmentId }),
-      ...(host && { host }),
-      ...(parked !== undefined && { parkedAt: parked ? { $ne: null } : null }),
-      ...(before && { id: { $lt: before } }),
-    };
-    const rows = await this.em.find(EnvironmentPlace, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+  async ofCompany(
+    companyId: string,
+    { state, environmentId, host, parked, ...page }: PlaceFilter,
+  ): Promise<Page<RowOf<EnvironmentPlace>>> {
+    await this.companies.assertExists(companyId);
+    const conditions: Condition[] = [
+      state && [`state = '${state}'`],
+      environmentId && ['environment_id = ?', environmentId],
+      host && ['host = ?', host],
+      parked !== undefined && [parked ? 'parked_at is not null' : 'parked_at is null'],
+    ];
+    return PLACES.pageOfCompany(this.em, companyId, conditions, page);
   }
 
   /** @throws NotFoundError */

@@ -1,9 +1,10 @@
 import { Module } from '@nestjs/common';
 import { LoggerModule as PinoModule } from 'nestjs-pino';
 import { destination, stdSerializers, type DestinationStream, type LogFn } from 'pino';
+import { BerthConfig } from '../config/config.js';
+import { currentScope } from '../events/request-scope.js';
 import { RedactionModule } from '../redaction/redaction.module.js';
 import { RedactorsInUse } from '../redaction/redactors-in-use.js';
-import { BerthConfig } from './config.js';
 
 /** What Nest tells about its own assembly: hundreds of lines that say nothing to an operator. */
 const ASSEMBLY = new Set([
@@ -34,6 +35,12 @@ export function withoutRow(error: Error): object {
   return typeof detail === 'string' && !detail.startsWith('Failing row contains') ? { ...rest, detail } : rest;
 }
 
+/** What is logged on behalf of a request carries its id. */
+function whose(): object {
+  const requestId = currentScope()?.requestId;
+  return requestId ? { requestId } : {};
+}
+
 /** One JSON line per entry on the standard output. Requests are not logged: the record of changes is the activity. */
 @Module({
   imports: [
@@ -42,15 +49,11 @@ export function withoutRow(error: Error): object {
       inject: [BerthConfig, RedactorsInUse],
       useFactory: ({ logLevel }: BerthConfig, redactors: RedactorsInUse) => ({
         pinoHttp: [
-          {
-            level: logLevel,
-            autoLogging: false,
-            quietReqLogger: true,
-            hooks: { logMethod },
-            serializers: { err: withoutRow },
-          },
+          { level: logLevel, hooks: { logMethod }, mixin: whose, serializers: { err: withoutRow } },
           redactedOutput(redactors, destination({ fd: 1, sync: true })),
         ],
+        // It would give each request a logger of its own, whether or not something is logged.
+        forRoutes: [],
       }),
     }),
   ],

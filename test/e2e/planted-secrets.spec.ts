@@ -29,7 +29,7 @@ const PLAIN = {
 /** Said beside every secret: where it is not found, nothing was looked at. */
 const CONTROL = 'this-may-be-seen';
 /** Of runs, and of agents. */
-const ANY_TOKEN = /berth_(run|agent)_[0-9a-f-]{36}_[\w-]{43}/;
+const ANY_TOKEN = /berth_(run_eyJ[\w.-]{100,}|agent_[0-9a-f-]{36}_[\w-]{43})/;
 
 /** Says everything that it was given, in every way in which it can, to its streams and to both servers. */
 const BLABBER = `
@@ -59,7 +59,10 @@ const BLABBER = `
     await send('PATCH', '/issues/' + issue, { description: said });
     await send('POST', '/companies/' + company + '/issues', { title: 'An issue', description: said });
     await send('POST', '/companies/' + company + '/activity', { action: 'custom.said', details: { said, [values[0]]: 1 } });
-    await send('PATCH', '/environment-leases/' + lease, { metadata: { said }, fencingToken: Number(env.FENCE) });
+    const authorization = 'Bearer ' + env.PAPERCLIP_API_KEY;
+    const held = await fetch(api + '/api/environment-leases/' + lease, { headers: { authorization } });
+    const { fencingToken } = await held.json();
+    await send('PATCH', '/environment-leases/' + lease, { metadata: { said }, fencingToken });
     await send('POST', '/companies/' + company + '/secrets', { name: said, value: said });
     await send('POST', '/agents/' + env.PAPERCLIP_AGENT_ID + '/wakeup', { reason: said, payload: { said } });
     await send('GET', '/agents/' + env.PAPERCLIP_AGENT_ID + '?companyId=' + encodeURIComponent(values[0]));
@@ -80,7 +83,7 @@ describe('planted secrets', () => {
   let answers: { path: string; text: string; isOperator: boolean }[];
 
   beforeAll(async () => {
-    first = await startServerProcess({ BERTH_LOG_LEVEL: 'trace' });
+    first = await startServerProcess({ BERTH_LOG_LEVEL: 'trace', BERTH_HTTP_ALLOW: '127.0.0.1' });
     user = new Scenario(first.url);
     companyId = await user.company();
     await plantSecrets();

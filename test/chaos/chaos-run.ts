@@ -11,16 +11,17 @@ import { appendEntries, Follower } from './followers.js';
 import { History, noteLives } from './history.js';
 import { Holder } from './holders.js';
 import { readRecord, type FinalRecord } from './record.js';
+import { rollCall } from './roll-call.js';
 import { SeededRandom } from './seeded-random.js';
 import { SignsOfLife } from './signs-of-life.js';
 import { Wakers } from './wakers.js';
-import { buildYard, type Yard, type YardPlan } from './yards.js';
+import { buildYard, rollCallAgentOf, type Yard, type YardPlan } from './yards.js';
 
 /** How long what waits may take to end once nothing is in its way, in milliseconds. */
 const QUIET_MS = 90_000;
 const LOOK_MS = 300;
 /** How long what had no answer is asked for again after all is well, in milliseconds. */
-const ANSWERS_MS = 60_000;
+const ANSWERS_MS = 120_000;
 
 /** How fast agents are woken. */
 export interface Pace {
@@ -42,6 +43,8 @@ export class ChaosRun {
   private readonly answersBy = new AbortController();
   private readonly followed = new AbortController();
   private waiting = 0;
+  /** Servers that did not come to themselves again. */
+  private absent: string[] = [];
 
   private constructor(
     readonly deployment: Deployment,
@@ -112,6 +115,9 @@ export class ChaosRun {
     this.over.abort();
     const timer = setTimeout(() => this.answersBy.abort(), ANSWERS_MS);
     await Promise.all([...this.companions, this.wakers.settled()]);
+    const [yard] = this.yards;
+    const { id } = rollCallAgentOf(yard);
+    this.absent = await rollCall(this.deployment, (runs) => this.wakers.wakeOne(yard, id, runs, this.answersBy.signal));
     clearTimeout(timer);
     const until = performance.now() + QUIET_MS;
     while ((await this.unfinished()) > 0 && performance.now() < until) await delay(LOOK_MS);
@@ -131,6 +137,7 @@ export class ChaosRun {
     const { operations } = this.history;
     const violations = [
       ...this.deployment.faults,
+      ...this.absent,
       ...checkRunsEnded(record),
       ...checkNothingLost(this.wakers.answered, record),
       ...checkSigns(signs, record, { capacities, caps }),
@@ -151,6 +158,9 @@ export class ChaosRun {
 
   /** Writes all that was done from outside as JSON lines, what the holders of leases themselves wrote included. */
   exportHistory(file: string, record: FinalRecord): void {
+    const reader = this.history.process();
+    reader.note('invoke', 'read', null);
+    reader.note('ok', 'read', record.appended);
     noteLives(this.history, this.signs.read(), record);
     this.history.export(file);
   }

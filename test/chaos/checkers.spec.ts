@@ -102,10 +102,19 @@ describe(checkLeaseWrites.name, () => {
     ]);
   });
 
+  it('is content with an acquisition that is answered only after the next one', () => {
+    const sound = operations(
+      [0, 'invoke', 'acquire', 0],
+      [1, 'invoke', 'acquire', 0],
+      [1, 'ok', 'acquire', 2],
+      [0, 'ok', 'acquire', 1],
+    );
+    expect(checkLeaseWrites(sound)).toEqual([]);
+  });
+
   it('sees a slot that is given with a lower token', () => {
-    expect(checkLeaseWrites(operations([0, 'ok', 'acquire', 5], [1, 'ok', 'acquire', 4]))).toEqual([
-      'berth slot 1 was given with token 4 after token 5',
-    ]);
+    const broken = operations([0, 'ok', 'acquire', 5], [1, 'invoke', 'acquire', 0], [1, 'ok', 'acquire', 4]);
+    expect(checkLeaseWrites(broken)).toEqual(['berth slot 1 was given with token 4 after token 5']);
   });
 });
 
@@ -254,9 +263,9 @@ describe(checkSigns.name, () => {
   });
 
   it('sees a run that was started twice', () => {
-    expect(check([...whole('a', 1), ...whole('a', 2)], [run('a')])).toEqual([
+    expect(check([...whole('a', 1), ...whole('a', 2)], [run('a')])).toContain(
       'Run a was started 2 times, as processes 1 and 2',
-    ]);
+    );
   });
 
   it('sees a run that still lives when it is tried again', () => {

@@ -41,6 +41,10 @@ export class ServerMember {
     return this.server?.url ?? '';
   }
 
+  get pid(): number {
+    return this.server?.pid ?? 0;
+  }
+
   get isUp(): boolean {
     return this.isWanted && !this.isFrozen && this.server !== null && !this.server.hasEnded;
   }

@@ -50,6 +50,16 @@ export class Wakers {
     }
   }
 
+  /** Wakes one agent so many times at once. */
+  async wakeOne(yard: Yard, agentId: string, count: number, answersBy: AbortSignal): Promise<void> {
+    const wakes = Array.from({ length: count }, () => {
+      const key = `wake ${yard.companyId} ${this.sent++}`;
+      const body = { idempotencyKey: key, payload: { taskKey: key } };
+      return this.send(this.history.process(), yard, agentId, body, answersBy);
+    });
+    await Promise.all(wakes);
+  }
+
   /** Returns once every wake has been answered. */
   async settled(): Promise<void> {
     await Promise.all(this.under);

@@ -26,6 +26,9 @@ interface Kind {
   readonly cap: number;
 }
 
+/** Long enough that whoever has a free slot takes one, before another is done. */
+const ROLL_CALL = 'roll call';
+
 /** Most end before a lease has to be renewed; some outlast one. */
 const KINDS: readonly Kind[] = [
   { name: 'quick', pauses: 0, exitCode: 0, cap: 5 },
@@ -33,12 +36,15 @@ const KINDS: readonly Kind[] = [
   { name: 'alone', pauses: 3, exitCode: 0, cap: 1 },
   { name: 'failing', pauses: 1, exitCode: 7, cap: 5 },
   { name: 'long', pauses: 90, exitCode: 0, cap: 2 },
+  { name: ROLL_CALL, pauses: 20, exitCode: 0, cap: 50 },
 ];
 
 /** How often a wake is for an agent of each kind: the long ones hold what others wait for. */
 const SHARES = ['quick', 'quick', 'quick', 'quick', 'short', 'short', 'short', 'alone', 'alone', 'failing', 'long'];
-export const shareOf = (yard: Yard, index: number): YardAgent =>
-  yard.agents[KINDS.findIndex(({ name }) => name === SHARES[index % SHARES.length])];
+export const shareOf = (yard: Yard, index: number): YardAgent => agentCalled(yard, SHARES[index % SHARES.length]);
+export const rollCallAgentOf = (yard: Yard): YardAgent => agentCalled(yard, ROLL_CALL);
+
+const agentCalled = ({ agents }: Yard, called: string): YardAgent => agents[KINDS.findIndex(({ name }) => name === called)];
 
 /** What a company is to be like. */
 export interface YardPlan {

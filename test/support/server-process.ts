@@ -7,7 +7,7 @@ import path from 'node:path';
 /** The project: what a user has cloned. */
 export const PROJECT = path.resolve(import.meta.dirname, '../..');
 const READY = /API is at (http:\S+?)\/api,/;
-const START_MS = 30_000;
+const START_MS = 120_000;
 
 /** A server that runs as a process of its own, as a user starts it. */
 export class ServerProcess {

@@ -17,8 +17,8 @@ import { SignsOfLife } from './signs-of-life.js';
 import { Wakers } from './wakers.js';
 import { buildYard, rollCallAgentOf, type Yard, type YardPlan } from './yards.js';
 
-/** How long what waits may take to end once nothing is in its way, in milliseconds. */
-const QUIET_MS = 90_000;
+/** How long nothing of what waits may end though nothing is in its way, in milliseconds. */
+const STUCK_MS = 60_000;
 const LOOK_MS = 300;
 /** How long what had no answer is asked for again after all is well, in milliseconds. */
 const ANSWERS_MS = 120_000;
@@ -119,8 +119,7 @@ export class ChaosRun {
     const { id } = rollCallAgentOf(yard);
     this.absent = await rollCall(this.deployment, (runs) => this.wakers.wakeOne(yard, id, runs, this.answersBy.signal));
     clearTimeout(timer);
-    const until = performance.now() + QUIET_MS;
-    while ((await this.unfinished()) > 0 && performance.now() < until) await delay(LOOK_MS);
+    await this.quiet();
   }
 
   /** @returns all that contradicts what is promised. */
@@ -172,6 +171,17 @@ export class ChaosRun {
       this.followers.some(({ yard, follower }) => follower.seen.length < (entries.get(yard.companyId)?.length ?? 0));
     while (isMissing() && performance.now() < until) await delay(50);
     this.followed.abort();
+  }
+
+  /** Waits for as long as work goes on. */
+  private async quiet(): Promise<void> {
+    let left = await this.unfinished();
+    for (let since = performance.now(); left > 0 && performance.now() < since + STUCK_MS;) {
+      await delay(LOOK_MS);
+      const now = await this.unfinished();
+      if (now !== left) since = performance.now();
+      left = now;
+    }
   }
 
   /** How many runs and wakes have not come to their end. */

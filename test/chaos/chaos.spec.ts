@@ -9,10 +9,10 @@ import { Storm } from './storm.js';
 /** Wakes in a second, while no more wait than that. */
 const PACE = { rate: () => 30, mostWaiting: 60 };
 const YARDS = [
-  { name: 'Open water' },
-  { name: 'One berth', capacity: 1 },
-  { name: 'Three berths', capacity: 3 },
-  { name: 'Buoys', issues: 6 },
+  { name: 'Open water', share: 6 },
+  { name: 'One berth', capacity: 1, share: 1 },
+  { name: 'Three berths', capacity: 3, share: 2 },
+  { name: 'Buoys', issues: 6, share: 2 },
 ];
 const START_MS = 300_000;
 const LIMIT_MS = 240_000 + SECONDS * 2_000;

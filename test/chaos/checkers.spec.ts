@@ -171,14 +171,20 @@ describe(checkNothingLost.name, () => {
     ...fields,
   });
 
-  it('is content with wakes whose runs ended, that were skipped with a reason, refused, or sent twice', () => {
+  it('is content with wakes whose runs ended, that were skipped with a reason, or sent twice', () => {
     const skipped = { status: 'skipped', reason: 'agent_paused', runId: null };
     expect(
-      checkNothingLost([answered('a'), answered('a'), answered('b'), answered('c', { status: 409 })], {
+      checkNothingLost([answered('a'), answered('a'), answered('b')], {
         runs: [run('a')],
         wakes: [wake('a'), wake('b', skipped)],
       }),
     ).toEqual([]);
+  });
+
+  it('sees a wake that was refused', () => {
+    expect(checkNothingLost([answered('a', { status: 409 })], { runs: [], wakes: [] })).toEqual([
+      'The wake "a" was answered 409, and nothing is wrong with it',
+    ]);
   });
 
   it('sees an accepted wake that is nowhere', () => {

@@ -51,7 +51,15 @@ export const FAULTS = {
       target.thaw();
     },
   },
-  'a guard is killed': { to: 'runner', lasts: [100, 200], inflict: async (_deployment, target) => target.killGuard() },
+  // Until the runner has surely noticed: what happens when it is killed before that is not promised.
+  'a guard is killed': {
+    to: 'runner',
+    lasts: [3_000, 4_000],
+    async inflict(_deployment, target, forMs) {
+      target.killGuard();
+      await delay(forMs);
+    },
+  },
   'an API server is killed': { to: 'api', lasts: [200, 1_500], inflict: killAndRestart },
   'a runner is cut off': { to: 'runner', lasts: [500, 6_000], inflict: network(({ proxy }) => proxy.goAway()) },
   'the connections of a runner are cut': {
@@ -148,16 +156,16 @@ function holdAgents(deployment: Deployment, _target: ServerMember, forMs: number
   return holdOpen(deployment, 'select id from agents order by id limit 3 for update', forMs);
 }
 
+/** Left out when there is no database, or no connection left, because of what else goes on. */
 async function holdOpen(deployment: Deployment, sql: string, forMs: number): Promise<void> {
-  const client = await deployment.connect();
-  try {
-    await client.query('begin');
-    await client.query(sql);
-    await delay(forMs);
-    await client.query('rollback');
-  } finally {
-    await client.end().catch(() => undefined);
-  }
+  const client = await deployment.connect().catch(() => null);
+  if (!client) return;
+  const isOpen = await client.query(`begin; ${sql}`).then(
+    () => true,
+    () => false,
+  );
+  if (isOpen) await delay(forMs);
+  await client.end().catch(() => undefined);
 }
 
 export interface PlannedFault {

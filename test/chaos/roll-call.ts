@@ -11,7 +11,10 @@ const LOOK_MS = 1_000;
  * @param offerWork makes as many runs as all runners together can take at once.
  * @returns those that do not, when their time is over.
  */
-export async function rollCall(deployment: Deployment, offerWork: (runs: number) => Promise<unknown>): Promise<string[]> {
+export async function rollCall(
+  deployment: Deployment,
+  offerWork: (runs: number) => Promise<unknown>,
+): Promise<string[]> {
   const since = new Date();
   const { runners, options } = deployment;
   const until = performance.now() + BACK_MS;

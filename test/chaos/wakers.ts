@@ -67,7 +67,7 @@ export class Wakers {
 
   private async one(index: number, answersBy: AbortSignal): Promise<void> {
     const { random, yards } = this.options;
-    const yard = random.pick(yards);
+    const yard = random.pick(yards.flatMap((one) => Array<Yard>(one.share).fill(one)));
     const issueId = yard.issueIds.length > 0 ? random.pick(yard.issueIds) : null;
     const agent = shareOf(yard, random.between(0, 1000));
     const key = `wake ${yard.companyId} ${index}`;

@@ -9,6 +9,7 @@ export interface Yard {
   /** How many leases its environment has room for; null for any number. */
   readonly capacity: number | null;
   readonly agents: readonly YardAgent[];
+  readonly share: number;
   /** Where wakes are bound to issues. */
   readonly issueIds: readonly string[];
 }
@@ -44,17 +45,20 @@ const SHARES = ['quick', 'quick', 'quick', 'quick', 'short', 'short', 'short', '
 export const shareOf = (yard: Yard, index: number): YardAgent => agentCalled(yard, SHARES[index % SHARES.length]);
 export const rollCallAgentOf = (yard: Yard): YardAgent => agentCalled(yard, ROLL_CALL);
 
-const agentCalled = ({ agents }: Yard, called: string): YardAgent => agents[KINDS.findIndex(({ name }) => name === called)];
+const agentCalled = ({ agents }: Yard, called: string): YardAgent =>
+  agents[KINDS.findIndex(({ name }) => name === called)];
 
 /** What a company is to be like. */
 export interface YardPlan {
   readonly name: string;
   readonly capacity?: number;
   readonly issues?: number;
+  /** How many wakes it gets, beside the others. */
+  readonly share?: number;
 }
 
 export async function buildYard(caller: Caller, signs: SignsOfLife, plan: YardPlan): Promise<Yard> {
-  const { name, capacity = null, issues = 0 } = plan;
+  const { name, capacity = null, issues = 0, share = 1 } = plan;
   const companyId = await caller.created('/companies', { name });
   const local = { name: 'Local', driver: 'local', ...(capacity === null ? {} : { capacity }) };
   const environmentId = await caller.created(`/companies/${companyId}/environments`, local);
@@ -71,5 +75,5 @@ export async function buildYard(caller: Caller, signs: SignsOfLife, plan: YardPl
   for (let issue = 1; issue <= issues; issue++) {
     issueIds.push(await caller.created(`/companies/${companyId}/issues`, { title: `Buoy ${issue}` }));
   }
-  return { name, companyId, environmentId, capacity, agents, issueIds };
+  return { name, companyId, environmentId, capacity, share, agents, issueIds };
 }

@@ -35,7 +35,8 @@ export class DatabaseProxy {
 
   /** @param databaseUrl where the real server listens, on TCP or in a socket directory. */
   static async start(databaseUrl: string): Promise<DatabaseProxy> {
-    const server = createServer();
+    // Whoever is left half open is not answered, not even a goodbye.
+    const server = createServer({ allowHalfOpen: true });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     return new DatabaseProxy(server, new Client(databaseUrl));
   }
@@ -138,6 +139,7 @@ class ProxiedConnection {
     client.on('data', (bytes) => this.fromClient(bytes));
     server.on('data', (bytes) => this.fromServer(bytes));
     for (const socket of [client, server]) socket.on('error', () => undefined);
+    client.on('end', () => this.isAbandoned || client.end());
     client.on('close', () => this.cutting?.cut !== 'late' && server.destroy());
     server.on('close', () => this.isAbandoned || client.destroy());
   }

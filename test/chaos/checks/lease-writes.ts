@@ -23,7 +23,8 @@ export function checkLeaseWrites(operations: readonly Operation[]): string[] {
     if (type === 'invoke') began.set(process, { released: new Set(released), highest: new Map(highest) });
     if (type !== 'ok') continue;
     const known = began.get(process) ?? NOTHING;
-    const violation = f === 'acquire' ? whyNotGiven(value as LeaseValue, known) : whyNotTaken(f, value as LeaseValue, known);
+    const violation =
+      f === 'acquire' ? whyNotGiven(value as LeaseValue, known) : whyNotTaken(f, value as LeaseValue, known);
     if (violation) violations.push(violation);
     const { token } = value as LeaseValue;
     if (f === 'release') released.add(token);

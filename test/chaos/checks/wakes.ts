@@ -21,6 +21,9 @@ export function checkNothingLost(
   const kept = new Map(wakes.map((wake) => [wake.id, wake]));
   const byId = new Map(runs.map((run) => [run.id, run]));
   return [
+    ...answered
+      .filter(({ status }) => status !== 202)
+      .map(({ key, status }) => `The wake "${key}" was answered ${status}, and nothing is wrong with it`),
     ...accepted.flatMap(({ key, wakeupRequestId }) => {
       const wake = kept.get(wakeupRequestId);
       if (!wake) return [`The wake "${key}" was accepted as ${wakeupRequestId}, and is not in the record`];

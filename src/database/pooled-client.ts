@@ -1,7 +1,8 @@
-import { Client, type PoolClient, type QueryResult } from 'pg';
+import type { PoolClient, QueryResult } from 'pg';
 import { isPlanOutdated } from './database-errors.js';
+import { WatchedClient } from './watched-client.js';
 
-type Send = (this: Client, ...args: unknown[]) => unknown;
+type Send = (this: WatchedClient, ...args: unknown[]) => unknown;
 
 const BEGIN = 'begin';
 const COMMIT = 'commit';
@@ -24,7 +25,7 @@ let named = 0;
  * Statements that come with values are prepared: parsed once for each connection, and planned a few times at most. A
  * transaction begins with its first statement, for which nobody waits twice; one without a statement never does.
  */
-export class PooledClient extends Client {
+export class PooledClient extends WatchedClient {
   private beginning = false;
 
   override query(...args: never[]): never {

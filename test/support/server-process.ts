@@ -12,7 +12,7 @@ const { start } = (
 ).scripts;
 const OPTIONS = start.split(' ').slice(2, -1);
 const READY = /API is at (http:\S+?)\/api,/;
-const START_MS = 30_000;
+const START_MS = 120_000;
 
 /** A server that runs as a process of its own, as a user starts it. */
 export class ServerProcess {

@@ -5,7 +5,6 @@ import { Agent } from '../agents/agent.entity.js';
 import { canSeeCompany } from '../auth/access.js';
 import { ForbiddenError } from '../auth/auth-errors.js';
 import { CompaniesService } from '../companies/companies.service.js';
-import { newId } from '../database/id.js';
 import { keyOfTime, MAX_PAGE, Page, timeFromCursor, type PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { NotFoundError } from '../errors/domain-error.js';
@@ -17,18 +16,27 @@ import type { ActivityQueryDto, AddActivityDto } from './activity.dto.js';
 import { Activity } from './activity.entity.js';
 import { CustomActivityAdded, type CustomEntry } from './activity.events.js';
 
-/** What every run writes is found by looking at what is newest; other actions, and other things, have an index. */
+/** What every run writes is found by looking at what is newest; rows of other actions, about other things, have an index. */
 const UNLIKE_EVERY_RUN = {
-  action: `action not in ('heartbeat.invoked', 'heartbeat.queued', 'heartbeat.started', 'heartbeat.succeeded',
+  action: `row_action = ? and row_action not in ('heartbeat.invoked', 'heartbeat.queued', 'heartbeat.started', 'heartbeat.succeeded',
     'environment.lease_acquired', 'environment.lease_released')`,
-  entityType: `entity_type not in ('heartbeat_run', 'environment_lease')`,
+  entityType: `row_entity_type = ? and row_entity_type not in ('heartbeat_run', 'environment_lease')`,
 };
 const OF_EVERY_RUN: ReadonlySet<string> = new Set(
   Object.values(UNLIKE_EVERY_RUN).flatMap((condition) => [...condition.matchAll(/'(.+?)'/g)].map(([, name]) => name)),
 );
 
+/** Looked at once: as a condition of each entry it would have them looked for in two indexes, of which one is far too wide. */
+const AGENT_IS_THERE = `(select company_id from agents where id = ?) = ?`;
+
 /** By what a list is ordered: the entries of one run, or about one thing, as they were written. */
 type Order = 'time' | 'sequence';
+
+/** What comes after an entry: of rows, which an index knows, and exactly. A row's number is that of its first entry. */
+const BEYOND: Record<Order, string> = {
+  time: `(created_at, row_seq) <= (?::timestamptz, ?::bigint) and (created_at, seq) < (?::timestamptz, ?::bigint)`,
+  sequence: `row_seq < ?::bigint and seq < ?::bigint`,
+};
 
 /** Reads the record, and takes the entries that clients add. */
 @Injectable()
@@ -43,16 +51,19 @@ export class ActivityService {
   async list(companyId: string, query: ActivityQueryDto): Promise<Page<Activity>> {
     await this.companies.require(companyId);
     const { since, until, agentId, runId, entityType, entityId, action } = query;
-    const filters = { agentId, runId, entityType, action };
+    const filters = { runId, entityType, action };
     const given = Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== undefined));
     const createdAt = { ...(since ? { $gte: new Date(since) } : {}), ...(until ? { $lt: new Date(until) } : {}) };
     const time = since || until ? { createdAt } : {};
     const about = entityId ? await this.about(entityId) : [{}];
     const rare = (['action', 'entityType'] as const).flatMap((name) =>
-      query[name] === undefined || OF_EVERY_RUN.has(query[name]) ? [] : [{ [raw(UNLIKE_EVERY_RUN[name])]: [] }],
+      query[name] === undefined || OF_EVERY_RUN.has(query[name])
+        ? []
+        : [{ [raw(UNLIKE_EVERY_RUN[name], [query[name]])]: [] }],
     );
     const order = runId || entityId ? 'sequence' : 'time';
-    const where = { $and: [{ companyId, ...given, ...time }, ...rare] };
+    const scope = agentId ? { agentId, [raw(AGENT_IS_THERE, [agentId, companyId])]: [] } : { companyId };
+    const where = { $and: [{ ...given, ...time }, scope, ...rare] };
     return this.page(where, about, query, order);
   }
 
@@ -74,7 +85,7 @@ export class ActivityService {
    * by itself, because both together would be planned as a look through the company's entries.
    */
   private async about(entityId: string): Promise<FilterQuery<Activity>[]> {
-    const byKey = { [raw(`activity_entity_key(action, entity_type, entity_id, run_id)`)]: entityId };
+    const byKey = { [raw('entity_key')]: entityId };
     if (!validate(entityId)) return [byKey];
     const [run] = await this.em.execute<{ id: string }[]>(
       `select id from heartbeat_runs where id = ?
@@ -96,10 +107,9 @@ export class ActivityService {
     const entry = toEntry(companyId, dto);
     await this.assertMayName(companyId, entry);
     return inTransaction(this.em, async () => {
-      const id = newId();
-      await this.events.record(new CustomActivityAdded(companyId, id, entry));
+      await this.events.record(new CustomActivityAdded(companyId, entry));
       await this.em.flush();
-      return this.em.findOneOrFail(Activity, id);
+      return this.em.findOneOrFail(Activity, { companyId, [raw('tx = pg_current_xact_id()')]: [] });
     });
   }
 
@@ -111,8 +121,8 @@ export class ActivityService {
   ): Promise<Page<Activity>> {
     const after = timeFromCursor(cursor);
     const beyond = after && {
-      time: { [raw('(created_at, seq) < (?::timestamptz, ?::bigint)', [after.time, after.sequence])]: [] },
-      sequence: { seq: { $lt: Number(after.sequence) } },
+      time: { [raw(BEYOND.time, [after.time, after.sequence, after.time, after.sequence])]: [] },
+      sequence: { [raw(BEYOND.sequence, [after.sequence, after.sequence])]: [] },
     };
     const rows: Activity[] = [];
     for (const one of alternatives) {
@@ -120,7 +130,7 @@ export class ActivityService {
         Activity,
         { $and: [where, one, beyond?.[order] ?? {}] },
         {
-          orderBy: order === 'time' ? { createdAt: 'desc', seq: 'desc' } : { seq: 'desc' },
+          orderBy: { ...(order === 'time' ? { createdAt: 'desc' } : {}), rowSeq: 'desc', seq: 'desc' },
           limit: limit + 1,
           populate: ['seq'],
         },

@@ -42,18 +42,18 @@ export class LeasesService {
   /** A company's leases, newest first. */
   async ofCompany(companyId: string, filter: LeaseFilter): Promise<Page<EnvironmentLease>> {
     await this.companies.require(companyId);
-    return this.list(companyId, {}, filter);
+    return this.list(companyId, filter);
   }
 
   /** An environment's leases, newest first. */
   async ofEnvironment(environmentId: string, filter: LeaseFilter): Promise<Page<EnvironmentLease>> {
     const { companyId } = await this.environments.require(environmentId);
-    return this.list(companyId, { environmentId }, filter);
+    return this.list(companyId, { ...filter, environmentId });
   }
 
   /** A run's leases, newest first; the caller has checked that it may see the run. */
-  async ofRun(companyId: string, heartbeatRunId: string): Promise<EnvironmentLease[]> {
-    return (await this.list(companyId, { heartbeatRunId }, {})).items;
+  async ofRun(companyId: string, runId: string): Promise<EnvironmentLease[]> {
+    return (await this.list(companyId, { runId })).items;
   }
 
   /** @throws NotFoundError */
@@ -140,16 +140,17 @@ export class LeasesService {
 
   private async list(
     companyId: string,
-    scope: FilterQuery<EnvironmentLease>,
     { status, environmentId, runId, asOf, limit = MAX_PAGE, cursor }: LeaseFilter,
   ): Promise<Page<EnvironmentLease>> {
     const before = idFromCursor(cursor);
+    const there =
+      environmentId && !status && !runId && !asOf ? [environmentId, before, limit + 1, environmentId] : null;
     const where: FilterQuery<EnvironmentLease>[] = [
       { companyId },
-      scope,
       status ? { [raw(SHOWN_AS[status])]: [] } : {},
+      there ? { [raw(THERE, there)]: [] } : {},
       environmentId ? { environmentId } : {},
-      runId ? { heartbeatRunId: runId } : {},
+      runId ? { [raw(OF_RUN, [runId, runId])]: [] } : {},
       asOf ? heldAt(companyId, new Date(asOf)) : {},
       before ? { id: { $lt: before } } : {},
     ];
@@ -165,12 +166,26 @@ const RETAINED = `select lease_id from environment_places where state = 'retaine
  * status: how many leases have it is very different.
  */
 const SHOWN_AS: Record<ShownLeaseStatus, string> = {
-  active: `status = 'active'`,
+  active: `status = 'active' and held_until is null`,
   released: `status = 'released' and id not in (${RETAINED})`,
   expired: `status = 'expired' and id not in (${RETAINED})`,
   failed: `status = 'failed' and id not in (${RETAINED})`,
   retained: `id = any(array(${RETAINED}))`,
 };
+
+/** An environment's newest leases: those that have ended, and what it holds, which has an index of its own. */
+const THERE = `id = any(array(
+  (select id from environment_leases where environment_id = ? and status <> 'active'
+    and id < coalesce(?::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') order by id desc limit ?)
+  union all
+  select id from environment_leases where environment_id = ? and held_until is null and status = 'active'))`;
+
+/** The lease that a run names, and its further ones. Runs live in a module above this one, so this reads their table. */
+const OF_RUN = `id = any(array(
+  select lease_id from heartbeat_runs where id = ?
+  union all
+  select f.id from heartbeat_runs r join environment_leases f on f.run_lease_id = r.lease_id and f.run_lease_id <> f.id
+    where r.id = ?))`;
 
 /** How long before and after a time the ids are from of which `lease_outlasts_id` says nothing, in milliseconds. */
 const IDS_BEFORE_MS = 60_000;

@@ -15,7 +15,8 @@ import {
   type WaitingReason,
 } from '../runs/heartbeat-run.entity.js';
 import { MAX_RUNS } from '../runs/runs.service.js';
-import { toldContext } from '../runs/told-context.js';
+import { resultOf } from '../runs/run-outcome.js';
+import { toldContextOf } from '../runs/told-context.js';
 
 export class RunQueryDto extends CursorQueryDto {
   /** How many rows to answer at most. */
@@ -164,8 +165,8 @@ export class RunResponse extends RunRowResponse {
   static override from(run: HeartbeatRun): RunResponse {
     return {
       ...RunRowResponse.from(run),
-      contextSnapshot: toldContext(run),
-      resultJson: run.resultJson ?? null,
+      contextSnapshot: toldContextOf(run),
+      resultJson: resultOf(run),
       stdoutExcerpt: run.stdoutExcerpt ?? null,
       stderrExcerpt: run.stderrExcerpt ?? null,
     };

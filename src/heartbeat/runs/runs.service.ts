@@ -19,12 +19,34 @@ export interface RunFilter extends PageRequest {
 }
 
 /** Fields that lists leave out unless asked for. */
-const LARGE_FIELDS = ['contextSnapshot', 'resultJson', 'stdoutExcerpt', 'stderrExcerpt', 'tokenHash'] as const;
+const LARGE_FIELDS = [
+  'contextSnapshot',
+  'placement',
+  'placedUnder',
+  'resultJson',
+  'stdoutExcerpt',
+  'stderrExcerpt',
+  'tokenHash',
+] as const;
 
 /** Each status apart, for its index. */
 const LIVE_IN_COMPANY = `id = any(array(${LIVE_RUN_STATUSES.map(
   (status) => `select id from heartbeat_runs where company_id = ? and status = '${status}'`,
 ).join(' union all ')}))`;
+
+/**
+ * An agent's newest runs. Those that have not ended are found by the indexes for what waits and what runs, which are never
+ * long: the one by agent need not be written before a run has ended.
+ */
+const OF_AGENT = `id = any(array(
+  (select id from heartbeat_runs where agent_id = ? and status not in ('queued', 'scheduled_retry', 'running')
+    and id < coalesce(?::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') order by id desc limit ?)
+  union all
+  select r.id from agents a join heartbeat_runs r on r.company_id = a.company_id and r.agent_id = a.id
+    and r.status in ('queued', 'scheduled_retry') where a.id = ?
+  union all
+  select r.id from agents a join heartbeat_runs r on r.company_id = a.company_id and r.agent_id = a.id
+    and r.status = 'running' where a.id = ?))`;
 
 /** Written into the statement, so that it is planned for this status: how many runs have it is very different. */
 const is = (status: RunStatus): FilterQuery<HeartbeatRun> => ({ [raw(`status = '${status}'`)]: [] });
@@ -89,8 +111,10 @@ export class RunsService {
     full: boolean,
   ): Promise<Page<HeartbeatRun>> {
     const before = idFromCursor(cursor);
+    const ofAgent = agentId && !status && !issueId ? [agentId, before, limit + 1, agentId, agentId] : null;
     const where: FilterQuery<HeartbeatRun>[] = [
       scope,
+      ofAgent ? { [raw(OF_AGENT, ofAgent)]: [] } : {},
       agentId ? { agentId } : {},
       status ? is(status) : {},
       issueId ? { issueId } : {},

@@ -83,7 +83,7 @@ create table heartbeat_runs (
   constraint heartbeat_runs_retry_has_time check (status <> 'scheduled_retry' or scheduled_retry_at is not null),
   constraint heartbeat_runs_cancel_complete
     check ((cancel_requested_at is null) = (cancel_at is null) and (cancel_at is null) = (cancel_code is null))
-) with (fillfactor = 15);
+) with (fillfactor = 25);
 insert into heartbeat_runs (id, company_id, agent_id, issue_id, wakeup_request_id, retry_of_run_id, invocation_source,
   trigger_detail, created_at, due_at, claim_errors, scheduled_retry_at, scheduled_retry_reason, scheduled_retry_attempt,
   process_loss_retry_count, shutdown_retry_count, context_snapshot, waiting_reason, token_hash, lease_id, runner_id,
@@ -107,7 +107,7 @@ drop table heartbeat_run_events;
 -- for a second version of each row, so that neither leaves it.
 alter sequence fencing_token rename to fencing_token_before;
 create table environment_leases (
-  id uuid primary key,
+  id uuid not null,
   company_id uuid not null,
   environment_id uuid not null,
   execution_workspace_id uuid,
@@ -149,7 +149,8 @@ create table environment_leases (
   active_run_id uuid generated always as (case when status = 'active' then heartbeat_run_id end) stored,
   holding_id uuid generated always as (case when held_until is null then id end) stored,
   lingering_id uuid generated always as (case when held_until is null and status <> 'active' then id end) stored,
-  constraint environment_leases_company_unique unique (company_id, id),
+  -- By its id alone a lease is found with the help of the next key but one.
+  primary key (company_id, id),
   constraint environment_leases_holding_unique unique (active_run_id, id),
   constraint environment_leases_place_key unique (id, holding_id),
   constraint environment_leases_environment_fk

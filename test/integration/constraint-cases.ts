@@ -618,11 +618,11 @@ export const WITHOUT_CASE: Record<string, string> = {
   execution_workspaces_company_unique: 'the same',
   issues_company_unique: 'the same',
   heartbeat_runs_company_unique: 'the same',
-  environment_leases_company_unique: 'the same',
   execution_workspaces_lease_key: 'implied by the primary key; target of the key that copies the mode',
   heartbeat_runs_holding_unique: 'implied by the primary key; target of environment_leases_active_has_running_run',
   environment_leases_holding_unique: 'implied by the primary key; target of heartbeat_runs_running_has_active_lease',
-  environment_leases_place_key: 'implied by the primary key; target of environment_places_not_gone_is_held',
+  environment_leases_place_key:
+    'implied by the primary key; target of environment_places_not_gone_is_held, and how ids are found',
   environment_leases_one_per_exclusive_workspace:
     'implied by environment_leases_workspace_never_shared, which two at once may meet as a deadlock; how the gate finds ' +
     'who is in a workspace',

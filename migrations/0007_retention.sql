@@ -58,7 +58,7 @@ create function first_id_at(at timestamptz) returns uuid language sql immutable 
 create index agent_wakeup_requests_without_run on agent_wakeup_requests (company_id, id) where run_id is null;
 
 -- Rows come in at one end and go at the other. Vacuum makes room for the next ones before a fifth of all is dead.
-alter table activity_log set (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 10000);
+alter table activity_rows set (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 10000);
 alter table agent_wakeup_requests set (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 10000);
 alter table heartbeat_run_log_chunks set (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 10000,
   toast.autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_threshold = 10000);

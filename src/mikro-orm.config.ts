@@ -1,4 +1,5 @@
 import { defineConfig, type Options } from '@mikro-orm/postgresql';
+import { ActivityRow } from './activity/activity-row.entity.js';
 import { Activity } from './activity/activity.entity.js';
 import { AgentApiKey } from './agents/agent-api-key.entity.js';
 import { Agent } from './agents/agent.entity.js';
@@ -33,6 +34,7 @@ export const ormOptions = (connection: Options): Options =>
       EnvironmentPlace,
       IssueComment,
       Activity,
+      ActivityRow,
     ],
     // The columns that SQL fills in are not required from `em.create`.
     validateRequired: false,

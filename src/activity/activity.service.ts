@@ -1,4 +1,4 @@
-import { EntityManager } from '@mikro-orm/postgresql';
+import { EntityManager, raw } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
 import { validate } from 'uuid';
 import { Agent } from '../agents/agent.entity.js';
@@ -6,7 +6,6 @@ import { canSeeCompany } from '../auth/access.js';
 import { ForbiddenError } from '../auth/auth-errors.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { EntityRows, heldTo, type Condition, type RowOf } from '../database/entity-rows.js';
-import { newId } from '../database/id.js';
 import { keyOfTime, MAX_PAGE, Page, timeFromCursor, type PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { NotFoundError } from '../errors/domain-error.js';
@@ -19,11 +18,11 @@ import { Activity } from './activity.entity.js';
 import { CustomActivityAdded, type CustomEntry } from './activity.events.js';
 import { RemovedSubjects } from './removed-subjects.js';
 
-/** What every run writes is found by looking at what is newest; other actions, and other things, have an index. */
+/** What every run writes is found by looking at what is newest; rows of other actions, about other things, have an index. */
 const UNLIKE_EVERY_RUN = {
-  action: `action not in ('heartbeat.invoked', 'heartbeat.queued', 'heartbeat.started', 'heartbeat.succeeded',
+  action: `row_action = ? and row_action not in ('heartbeat.invoked', 'heartbeat.queued', 'heartbeat.started', 'heartbeat.succeeded',
     'environment.lease_acquired', 'environment.lease_released')`,
-  entityType: `entity_type not in ('heartbeat_run', 'environment_lease')`,
+  entityType: `row_entity_type = ? and row_entity_type not in ('heartbeat_run', 'environment_lease')`,
 };
 const OF_EVERY_RUN: ReadonlySet<string> = new Set(
   Object.values(UNLIKE_EVERY_RUN).flatMap((condition) => [...condition.matchAll(/'(.+?)'/g)].map(([, name]) => name)),
@@ -31,9 +30,21 @@ const OF_EVERY_RUN: ReadonlySet<string> = new Set(
 
 const ENTRIES = new EntityRows(Activity);
 
+/** Looked at once: as a condition of each entry it would have them looked for in two indexes, of which one is far too wide. */
+const AGENT_IS_THERE = `(select company_id from agents where id = ?) = ?`;
+
 /** By what a list is ordered: the entries of one run, or about one thing, as they were written. */
 type Order = 'time' | 'sequence';
-const ORDER_BY: Record<Order, string> = { time: 'created_at desc, seq desc', sequence: 'seq desc' };
+const ORDER_BY: Record<Order, string> = {
+  time: 'created_at desc, row_seq desc, seq desc',
+  sequence: 'row_seq desc, seq desc',
+};
+
+/** What comes after an entry: of rows, which an index knows, and exactly. A row's number is that of its first entry. */
+const BEYOND: Record<Order, string> = {
+  time: `(created_at, row_seq) <= (?::timestamptz, ?::bigint) and (created_at, seq) < (?::timestamptz, ?::bigint)`,
+  sequence: `row_seq < ?::bigint and seq < ?::bigint`,
+};
 
 /** Reads the record, and takes the entries that clients add. */
 @Injectable()
@@ -50,14 +61,14 @@ export class ActivityService {
     await this.companies.assertExists(companyId);
     const { since, until, agentId, runId, entityType, entityId, action } = query;
     const ofCompany = ['company_id = ?', companyId] as const;
+    const scope: Condition = runId || entityId ? heldTo(...ofCompany) : ofCompany;
     const conditions: Condition[] = [
-      agentId || runId || entityId ? heldTo(...ofCompany) : ofCompany,
-      agentId && ['agent_id = ?', agentId],
+      agentId ? [`agent_id = ? and ${AGENT_IS_THERE}`, agentId, agentId, companyId] : scope,
       runId && ['run_id = ?', runId],
       entityType && ['entity_type = ?', entityType],
-      entityType && !OF_EVERY_RUN.has(entityType) && [UNLIKE_EVERY_RUN.entityType],
+      entityType && !OF_EVERY_RUN.has(entityType) && [UNLIKE_EVERY_RUN.entityType, entityType],
       action && ['action = ?', action],
-      action && !OF_EVERY_RUN.has(action) && [UNLIKE_EVERY_RUN.action],
+      action && !OF_EVERY_RUN.has(action) && [UNLIKE_EVERY_RUN.action, action],
       since && ['created_at >= ?', new Date(since)],
       until && ['created_at < ?', new Date(until)],
     ];
@@ -84,7 +95,7 @@ export class ActivityService {
    * by itself, because both together would be planned as a look through the company's entries.
    */
   private async about(companyId: string, entityId: string): Promise<Condition[]> {
-    const byKey = ['activity_entity_key(action, entity_type, entity_id, run_id) = ?', entityId] as const;
+    const byKey = ['entity_key = ?', entityId] as const;
     if (!validate(entityId)) return [byKey];
     const [run] = await this.em.execute<{ id: string }[]>(
       `select id from heartbeat_runs where id = ?
@@ -110,10 +121,9 @@ export class ActivityService {
     const entry = toEntry(companyId, dto);
     await this.assertMayName(companyId, entry);
     return inTransaction(this.em, async () => {
-      const id = newId();
-      await this.events.record(new CustomActivityAdded(companyId, id, entry));
+      await this.events.record(new CustomActivityAdded(companyId, entry));
       await this.em.flush();
-      return this.em.findOneOrFail(Activity, id);
+      return this.em.findOneOrFail(Activity, { companyId, [raw('tx = pg_current_xact_id()')]: [] });
     });
   }
 
@@ -125,8 +135,8 @@ export class ActivityService {
   ): Promise<Page<RowOf<Activity>>> {
     const after = timeFromCursor(cursor);
     const beyond: Record<Order, Condition> = {
-      time: after && ['(created_at, seq) < (?::timestamptz, ?::bigint)', after.time, after.sequence],
-      sequence: after && ['seq < ?', after.sequence],
+      time: after && [BEYOND.time, after.time, after.sequence, after.time, after.sequence],
+      sequence: after && [BEYOND.sequence, after.sequence, after.sequence],
     };
     const rows: RowOf<Activity>[] = [];
     for (const one of alternatives) {

@@ -42,8 +42,8 @@ const NEWLY_VISIBLE = `
     where company_id = ?
       and tx >= pg_snapshot_xmin(?::pg_snapshot) and not pg_visible_in_snapshot(tx, ?::pg_snapshot)
       and pg_visible_in_snapshot(tx, page.until)
-      and (tx, seq) > (?::xid8, ?::bigint)
-    order by activity_log.tx, activity_log.seq limit ?) a on true
+      and (tx, row_seq) >= (?::xid8, ?::bigint) and (tx, seq) > (?::xid8, ?::bigint)
+    order by activity_log.tx, row_seq, activity_log.seq limit ?) a on true
   order by a.tx::xid8, a.seq::bigint`;
 
 /** Reads the record in the order in which it became visible. */
@@ -91,7 +91,7 @@ export class StreamReader {
     const after = [page?.tx ?? '0', page?.seq ?? '0'];
     const rows = await this.em
       .fork()
-      .execute<Row[]>(NEWLY_VISIBLE, [page?.until ?? null, companyId, seen, seen, ...after, STREAM_PAGE]);
+      .execute<Row[]>(NEWLY_VISIBLE, [page?.until ?? null, companyId, seen, seen, ...after, ...after, STREAM_PAGE]);
     const until = rows[0]?.until ?? seen;
     const entries = rows
       .filter(({ id }) => id !== null)

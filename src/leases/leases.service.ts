@@ -4,7 +4,7 @@ import { assertCompanyAccess } from '../auth/access.js';
 import { OwnedThings } from '../auth/owned-things.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { EntityRows, heldTo, type Condition, type RowOf } from '../database/entity-rows.js';
-import type { Page, PageRequest } from '../database/page.js';
+import { idFromCursor, MAX_PAGE, type Page, type PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { EnvironmentsService } from '../environments/environments.service.js';
 import { InvalidInputError, NotFoundError } from '../errors/domain-error.js';
@@ -163,18 +163,20 @@ export class LeasesService implements OnModuleInit {
 
   private async list(
     companyId: string,
-    { status, environmentId, runId, asOf, ...page }: LeaseFilter,
+    { status, environmentId, runId, asOf, limit = MAX_PAGE, cursor }: LeaseFilter,
   ): Promise<Page<LeaseRow>> {
+    const isThere = environmentId && !status && !runId && !asOf;
     const conditions: Condition[] = [
       status && [SHOWN_AS[status]],
+      isThere && [THERE, environmentId, idFromCursor(cursor), limit + 1, environmentId],
       environmentId && ['environment_id = ?', environmentId],
-      runId && ['heartbeat_run_id = ?', runId],
+      runId && [OF_RUN, runId, runId],
       asOf && heldAt(companyId, new Date(asOf)),
     ];
     const leases =
       environmentId || runId
-        ? await LEASES.page(this.em, [heldTo('company_id = ?', companyId), ...conditions], page)
-        : await LEASES.pageOfCompany(this.em, companyId, conditions, page);
+        ? await LEASES.page(this.em, [heldTo('company_id = ?', companyId), ...conditions], { limit, cursor })
+        : await LEASES.pageOfCompany(this.em, companyId, conditions, { limit, cursor });
     if (asOf) await this.assertComplete(companyId, new Date(asOf));
     return leases;
   }
@@ -197,12 +199,26 @@ const RETAINED = `select lease_id from environment_places where state = 'retaine
  * status: how many leases have it is very different.
  */
 const SHOWN_AS: Record<ShownLeaseStatus, string> = {
-  active: `status = 'active'`,
+  active: `status = 'active' and held_until is null`,
   released: `status = 'released' and id not in (${RETAINED})`,
   expired: `status = 'expired' and id not in (${RETAINED})`,
   failed: `status = 'failed' and id not in (${RETAINED})`,
   retained: `id = any(array(${RETAINED}))`,
 };
+
+/** An environment's newest leases: those that have ended, and what it holds, which has an index of its own. */
+const THERE = `id = any(array(
+  (select id from environment_leases where environment_id = ? and status <> 'active'
+    and id < coalesce(?::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') order by id desc limit ?)
+  union all
+  select id from environment_leases where environment_id = ? and held_until is null and status = 'active'))`;
+
+/** The lease that a run names, and its further ones. Runs live in a module above this one, so this reads their table. */
+const OF_RUN = `id = any(array(
+  select lease_id from heartbeat_runs where id = ?
+  union all
+  select f.id from heartbeat_runs r join environment_leases f on f.run_lease_id = r.lease_id and f.run_lease_id <> f.id
+    where r.id = ?))`;
 
 /** How long before and after a time the ids are from of which `lease_outlasts_id` says nothing, in milliseconds. */
 const IDS_BEFORE_MS = 60_000;

@@ -12,7 +12,7 @@ const LOGS_LOOKED_AT = 1000;
 /** The times of the first rows that are due by a row `due` of `DUE_REMOVALS`, oldest first. */
 export const DUE_ROWS: Readonly<Record<DueKind, (limit: number) => string>> = {
   activity: (limit) => `
-    select a.created_at as at from activity_log a
+    select a.created_at as at from activity_rows a
     where due.kind = 'activity' and a.company_id = due.company_id and a.created_at < due.before
     order by a.created_at, a.seq limit ${limit}`,
   runs: (limit) => `

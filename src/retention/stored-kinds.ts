@@ -31,10 +31,10 @@ const firstById = (table: string) => `select created_at as at from ${table} orde
 export const STORED: readonly Stored[] = [
   {
     kind: 'activity',
-    table: 'activity_log',
+    table: 'activity_rows',
     retention: 'activity',
     oldest: `select min(first.created_at) as at from companies c cross join lateral (
-      select created_at from activity_log where company_id = c.id order by created_at, seq limit 1) first`,
+      select created_at from activity_rows where company_id = c.id order by created_at, seq limit 1) first`,
     due: 'activity',
   },
   { kind: 'runs', table: 'heartbeat_runs', retention: 'runs', oldest: firstById('heartbeat_runs'), due: 'runs' },

@@ -6,8 +6,8 @@ import { StreamReader } from '../../src/activity/stream-reader.js';
 import { SomethingHappened, startActivityApp, type ActivityApp } from './activity-harness.js';
 import { StreamClient } from './activity-stream-client.js';
 
-const INSERT = `insert into activity_log (id, company_id, actor_type, actor_id, action, entity_type, entity_id, details)
-  select gen_random_uuid(), $1, 'system', 'test', 'test.happened', 'thing', $2 || n, $4
+const INSERT = `insert into activity_rows (company_id, actor_type, actor_id, action, entity_type, entity_id, details)
+  select $1, 'system', 'test', 'test.happened', 'thing', $2 || n, $4
   from generate_series(1, $3::int) n`;
 
 const pause = async (em: EntityManager) => void (await em.execute(`select pg_sleep(${Math.random() / 100})`));

@@ -22,12 +22,16 @@ export const RECORD = `
     (id('issue'), id('company'), 1, 'OUR-1', 'Fix the anchor'), (id('idle issue'), id('company'), 2, 'OUR-2', 'Paint'),
     (id('their issue'), id('their company'), 1, 'THE-1', 'Fix the anchor');
 
-  insert into agent_wakeup_requests (id, company_id, agent_id, source, status, requested_by_actor_type, requested_by_actor_id)
-    values (id('wake'), id('company'), id('agent'), 'timer', 'queued', 'user', 'u'),
-      (id('their wake'), id('their company'), id('their agent'), 'timer', 'queued', 'user', 'u');
+  insert into agent_wakeup_requests (id, company_id, agent_id, source, status, status_reason, finished_at,
+      requested_by_actor_type, requested_by_actor_id)
+    values (id('wake'), id('company'), id('agent'), 'timer', 'cancelled', 'r', now(), 'user', 'u'),
+      (id('their wake'), id('their company'), id('their agent'), 'timer', 'cancelled', 'r', now(), 'user', 'u');
   insert into agent_wakeup_requests (id, company_id, agent_id, issue_id, source, status, requested_by_actor_type,
       requested_by_actor_id)
     values (id('deferred'), id('company'), id('agent'), id('issue'), 'timer', 'deferred_issue_execution', 'user', 'u');
+  insert into agent_wakeup_requests (id, company_id, agent_id, run_id, source, status, finished_at, requested_by_actor_type,
+      requested_by_actor_id)
+    values (id('joined'), id('company'), id('agent'), id('queued'), 'timer', 'coalesced', now(), 'user', 'u');
   insert into heartbeat_runs (id, company_id, agent_id, issue_id, invocation_source, status) values
     (id('queued'), id('company'), id('agent'), id('issue'), 'timer', 'queued'),
     (id('their run'), id('their company'), id('their agent'), null, 'timer', 'queued');
@@ -86,12 +90,16 @@ export const RECORD = `
     values (id('comment'), id('company'), id('issue'), 'user', 'Aye');
   insert into heartbeat_run_log_chunks (run_id, stream_offset, stream, written_at, content)
     values (id('running'), 0, 'stdout', now(), 'a');
-  insert into activity_log (id, company_id, actor_type, actor_id, action, entity_type, entity_id)
+  insert into activity_rows (id, company_id, actor_type, actor_id, action, entity_type, entity_id)
     values (id('entry'), id('company'), 'user', 'u', 'a', 'e', 'x');
   insert into retention_horizons (company_id, kind) values (id('company'), 'runs');
   insert into retention_passes (kind, started_at, finished_at) values ('runs', now(), now());
   insert into activity_folds (company_id, entity_type, entity_id, state, seq, at, begins, ends)
     values (id('company'), 'agent', 'x', 'paused', 1, now(), 0, 0);
+  insert into activity_rows (id, company_id, actor_type, actor_id, action, run_id, lease_id, environment_id, driver,
+      lease_policy, host)
+    values (id('start'), id('company'), 'user', 'u', 'heartbeat.started', id('running'), id('active'), id('local'), 'local',
+      'ephemeral', 'h');
   insert into idempotency_keys (id, company_id, actor, route, key, body_hash, status_code, answer)
     values (id('idempotency'), null, 'user:u', 'POST /api/companies', 'k', '\\x00', 201, '{}');
 `;
@@ -104,7 +112,7 @@ const set = (table: string, row: string, changes: string) => `update ${table} se
 const versionOf = (secret: string, changes: string) =>
   `update secret_versions set ${changes} where secret_id = id('${secret}')`;
 
-const copyLease = (columns: string, values: string) =>
+export const copyLease = (columns: string, values: string) =>
   `insert into environment_leases (id, company_id, environment_id, holder, status, provider, acquired_at, last_used_at,
      expires_at, lifetime_ends_at, ${columns})
    values (id('new'), id('company'), id('local'), 'h', 'active', 'local', now(), now(), now() + interval '1 hour',
@@ -212,11 +220,6 @@ export const INVARIANTS: ConstraintCase[] = [
     'an exclusive workspace that becomes shared while it is leased',
     'environment_leases_workspace_fk',
     set('execution_workspaces', 'workspace', `mode = 'shared'`),
-  ],
-  [
-    'two leases with one fencing token',
-    'environment_leases_token_unique',
-    copyLease('fencing_token', `(select fencing_token from environment_leases where id = id('active'))`),
   ],
   [
     'an idempotency key used twice, without a company too',
@@ -407,13 +410,55 @@ export const STATES: ConstraintCase[] = [
   [
     'an ended wake without its end',
     'agent_wakeup_requests_ended_has_time',
-    set('agent_wakeup_requests', 'wake', `status = 'completed'`),
+    set('agent_wakeup_requests', 'wake', 'finished_at = null'),
+  ],
+  [
+    'a waiting wake with an end',
+    'agent_wakeup_requests_ended_has_time',
+    set('agent_wakeup_requests', 'deferred', 'finished_at = now()'),
+  ],
+  [
+    'a wake that joined no run in particular',
+    'agent_wakeup_requests_joined_has_run',
+    set('agent_wakeup_requests', 'joined', 'run_id = null'),
+  ],
+  [
+    'a wake that came to nothing and to a run',
+    'agent_wakeup_requests_joined_has_run',
+    set('agent_wakeup_requests', 'wake', `run_id = id('queued')`),
   ],
   [
     'a skipped wake without a reason',
     'agent_wakeup_requests_skip_explained',
-    set('agent_wakeup_requests', 'wake', `status = 'skipped', finished_at = now()`),
+    set('agent_wakeup_requests', 'wake', `status = 'skipped', status_reason = null`),
   ],
+  [
+    'an entry about nothing',
+    'activity_rows_about_something',
+    set('activity_rows', 'entry', 'entity_type = null, entity_id = null'),
+  ],
+  [
+    'an entry about something of no kind',
+    'activity_rows_about_something',
+    set('activity_rows', 'entry', 'entity_type = null'),
+  ],
+  ...(
+    [
+      ['a start that does not say where', 'environment_id = null'],
+      ['a start that does not say by which driver', 'driver = null'],
+      ['a start that does not say under which policy', 'lease_policy = null'],
+      ['a start that does not say on which host', 'host = null'],
+      ['a start and a lease of no run', `run_id = null, entity_type = 'e', entity_id = 'x'`],
+      ['a start and a lease that are about something else', `entity_type = 'e', entity_id = 'x'`],
+      ['a start and a lease that say more', `details = '{}'`],
+      ['a failure that says that its lease was released', `action = 'heartbeat.failed', host = null`],
+      ['a success that says where it started', `action = 'heartbeat.succeeded'`],
+    ] as const
+  ).map(([what, changes]): ConstraintCase => [
+    what,
+    'activity_rows_of_two_complete',
+    set('activity_rows', 'start', changes),
+  ]),
   [
     'a comment of no agent in particular',
     'issue_comments_agent_named',
@@ -448,7 +493,7 @@ export const VALUES: ConstraintCase[] = [
       ['environment_leases', 'released', 'lease_policy'],
       ['environments', 'local', 'lease_policy'],
       ['issue_comments', 'comment', 'author_type'],
-      ['activity_log', 'entry', 'actor_type'],
+      ['activity_rows', 'entry', 'actor_type'],
     ] as const
   ).map(([table, row, column]): ConstraintCase => [
     `a ${column} of ${table} that nobody knows`,
@@ -586,13 +631,13 @@ export const TENANTS: ConstraintCase[] = (
     ['issues', 'issue', 'execution_workspace_id', 'their workspace', 'issues_workspace_fk'],
     ['agent_wakeup_requests', 'wake', 'agent_id', 'their agent', 'agent_wakeup_requests_agent_fk'],
     ['agent_wakeup_requests', 'wake', 'issue_id', 'their issue', 'agent_wakeup_requests_issue_fk'],
-    ['agent_wakeup_requests', 'wake', 'run_id', 'their run', 'agent_wakeup_requests_run_fk'],
+    ['agent_wakeup_requests', 'joined', 'run_id', 'their run', 'agent_wakeup_requests_run_fk'],
     ['heartbeat_runs', 'queued', 'agent_id', 'their agent', 'heartbeat_runs_agent_fk'],
     ['heartbeat_runs', 'queued', 'issue_id', 'their issue', 'heartbeat_runs_issue_fk'],
     ['heartbeat_runs', 'queued', 'retry_of_run_id', 'their run', 'heartbeat_runs_retry_of_fk'],
     ['environment_leases', 'released', 'environment_id', 'their environment', 'environment_leases_environment_fk'],
     ['environment_leases', 'released', 'issue_id', 'their issue', 'environment_leases_issue_fk'],
-    ['environment_leases', 'released', 'heartbeat_run_id', 'their run', 'environment_leases_run_fk'],
+    ['environment_leases', 'released', 'heartbeat_run_id', 'their run', 'environment_leases_run_in_company'],
     [
       'environment_leases',
       'reservation',
@@ -633,7 +678,7 @@ TENANTS.push(
       ['agents', `(id, company_id, name, adapter_type) values (id('new'), id('nobody'), 'n', 'process')`],
       ['issues', `(id, company_id, number, identifier, title) values (id('new'), id('nobody'), 9, 'NO-9', 'n')`],
       [
-        'activity_log',
+        'activity_rows',
         `(id, company_id, actor_type, actor_id, action, entity_type, entity_id)
         values (id('new'), id('nobody'), 'user', 'u', 'a', 'e', 'x')`,
       ],
@@ -685,11 +730,11 @@ export const WITHOUT_CASE: Record<string, string> = {
   execution_workspaces_company_unique: 'the same',
   issues_company_unique: 'the same',
   heartbeat_runs_company_unique: 'the same',
-  environment_leases_company_unique: 'the same',
   execution_workspaces_lease_key: 'implied by the primary key; target of the key that copies the mode',
   heartbeat_runs_holding_unique: 'implied by the primary key; target of environment_leases_active_has_running_run',
   environment_leases_holding_unique: 'implied by the primary key; target of heartbeat_runs_running_has_active_lease',
-  environment_leases_place_key: 'implied by the primary key; target of environment_places_not_gone_is_held',
+  environment_leases_place_key:
+    'implied by the primary key; target of environment_places_not_gone_is_held, and how ids are found',
   environment_leases_one_per_exclusive_workspace:
     'implied by environment_leases_workspace_never_shared, which two at once may meet as a deadlock; how the gate finds ' +
     'who is in a workspace',

@@ -19,15 +19,15 @@ const SIZE = { runs: 2500, live: 40, waiting: 60 };
 
 /** Indexes, and the step that is seen to need each of them. */
 const NEEDED = [
-  ['activity_log_action', 'action='],
-  ['activity_log_kind', 'entityType='],
-  ['activity_log_agent', 'activity?agentId='],
-  ['activity_log_run', 'activity?runId='],
-  ['activity_log_entity', 'activity?entityId='],
+  ['activity_rows_action', 'action='],
+  ['activity_rows_kind', 'entityType='],
+  ['activity_rows_agent', 'activity?agentId='],
+  ['activity_rows_run', 'activity?runId='],
+  ['activity_rows_entity', 'activity?entityId='],
   ['heartbeat_runs_agent', 'heartbeat-runs?agentId='],
   ['heartbeat_runs_issue', '/issues/'],
   ['environment_leases_unsuccessful', 'environment-leases?status=expired'],
-  ['environment_leases_run', 'runId='],
+  ['environment_leases_further', 'runId='],
 ] as const;
 
 describe('the cost of a statement', () => {

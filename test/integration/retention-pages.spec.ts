@@ -170,7 +170,7 @@ describe('a run that ended long ago', () => {
     await carryOut('runs', 30);
     expect(await left('heartbeat_runs', [late.id, waiting.id])).toEqual([late.id, waiting.id]);
     await app.database.query('delete from environment_leases where id = $1', [waiting.leaseId]);
-    await app.database.query('delete from activity_log where run_id = $1', [waiting.id]);
+    await app.database.query('delete from activity_rows where run_id = $1', [waiting.id]);
     await app.database.query('delete from heartbeat_runs where id = $1', [waiting.id]).catch(() => undefined);
     await app.database.query('delete from agent_wakeup_requests where id = $1', [waiting.wakeId]);
     await app.database.query('delete from heartbeat_runs where id = $1', [waiting.id]);
@@ -207,7 +207,7 @@ describe('a reservation and a wake without a run', () => {
     expect(await left('environment_leases', [held])).toEqual([held]);
     expect(await left('agent_wakeup_requests', [waiting])).toEqual([waiting]);
     await app.database.query('delete from environment_leases where id = $1', [held]);
-    await app.database.query(`delete from activity_log where entity_id = $1::text`, [held]);
+    await app.database.query(`delete from activity_rows where entity_id = $1::text`, [held]);
   });
 
   it('leave the highest token behind, so that the database does not count as restored', async () => {
@@ -287,7 +287,7 @@ describe('the record', () => {
     const agentId = await fleet.agent();
     const run = await past.run({ agentId, endedDaysAgo: 20 });
     await app.database.query(
-      `update activity_log set created_at = now() - interval '30 days' where company_id = $1 and entity_type in ('company', 'agent')`,
+      `update activity_rows set created_at = now() - interval '30 days' where company_id = $1 and entity_type in ('company', 'agent')`,
       [fleet.companyId],
     );
     await carryOut('activity', 10);
@@ -365,7 +365,7 @@ describe('the record', () => {
     await past.entry('heartbeat.invoked', 'heartbeat_run', vanished, vanished, Past.ago(50));
     const [found] = await wrong();
     expect(found.divergences.map(({ id }) => id).sort()).toEqual([lost, vanished].sort());
-    await app.database.query('delete from activity_log where run_id = any($1)', [[lost, vanished]]);
+    await app.database.query('delete from activity_rows where run_id = any($1)', [[lost, vanished]]);
   });
 });
 

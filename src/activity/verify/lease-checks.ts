@@ -77,6 +77,16 @@ export const LEASE_CHECKS: readonly Check[] = [
   tokensRise(SLOT),
   tokensRise(WORKSPACE),
   {
+    name: 'tokens_were_given_once',
+    claim: 'Each fencing token belongs to one lease.',
+    over: 'environment_leases',
+    divergences: `
+      select id, format('Lease %s has token %s, which lease %s has, too', id, fencing_token, other) as sentence
+      from (select id, fencing_token, lag(id) over (partition by fencing_token order by id) as other
+        from environment_leases) given
+      where other is not null`,
+  },
+  {
     name: 'tokens_were_drawn',
     claim: 'No fencing token is above the last one that was drawn.',
     over: 'environment_leases',

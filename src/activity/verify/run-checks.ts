@@ -3,7 +3,7 @@ import { toldOf } from './told.js';
 
 const ENDED = `('succeeded', 'failed', 'cancelled', 'timed_out')`;
 
-/** What holds between runs, their wakes, their leases and the record. */
+/** What holds between runs, their leases and the record. */
 export const RUN_CHECKS: readonly Check[] = [
   {
     name: 'runs_start_and_end_once',
@@ -38,15 +38,5 @@ export const RUN_CHECKS: readonly Check[] = [
       from environment_leases l left join heartbeat_runs r on r.id = l.heartbeat_run_id
       where l.status = 'active' and l.heartbeat_run_id is not null
         and (r.status is distinct from 'running' or r.lease_id is distinct from l.run_lease_id)`,
-  },
-  {
-    name: 'wakes_end_with_their_run',
-    claim: 'The wake of each run is open as long as the run has not ended, and finished afterwards.',
-    over: 'heartbeat_runs where wakeup_request_id is not null',
-    divergences: `
-      select r.id, format('Run %s is %s, and its wakeup request %s is %s', r.id, r.status, r.wakeup_request_id,
-        coalesce(w.status, 'missing')) as sentence
-      from heartbeat_runs r left join agent_wakeup_requests w on w.id = r.wakeup_request_id
-      where r.wakeup_request_id is not null and (w.finished_at is not null) is distinct from (r.status in ${ENDED})`,
   },
 ];

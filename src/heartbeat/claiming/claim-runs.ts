@@ -14,6 +14,7 @@ import { EndRuns } from '../ending/end-runs.js';
 import { Gate, type Candidate } from './gate.js';
 import type { PlacementRecord } from '../runs/heartbeat-run.entity.js';
 import { HeartbeatStarted } from '../runs/heartbeat.events.js';
+import { keptOf } from '../runs/placement-record.js';
 import { Placement, type Verdict } from './placement.js';
 import { claimedRun, placeIdOf, placementOf, type Starting } from './starting.js';
 import { RunnerIdentity } from '../runs/runner-identity.js';
@@ -136,7 +137,7 @@ export class ClaimRuns {
       id: one.run.id,
       lease_id: one.leaseId,
       token_hash: one.tokenHash.toString('hex'),
-      placement: placements.get(one.run.id),
+      placement: keptOf(placements.get(one.run.id)!),
       ...this.adapters.limitsOf(one.run.adapter_type, one.run.adapter_config),
     }));
     const started = await this.em.execute<{ id: string }[]>(
@@ -149,10 +150,7 @@ export class ClaimRuns {
          from jsonb_to_recordset(?::jsonb) as x(id uuid, lease_id uuid, token_hash text, placement jsonb,
            "timeoutSec" double precision, "idleTimeoutSec" integer)
          where r.id = x.id and r.status = any(?::text[])
-         returning r.id, r.agent_id, r.wakeup_request_id),
-       claimed as (
-         update agent_wakeup_requests w set status = 'claimed', claimed_at = clock_timestamp(), updated_at = now()
-         where w.id = any(array(select wakeup_request_id from started)) and w.status = 'queued'),
+         returning r.id, r.agent_id),
        beating as (
          update agents a set last_heartbeat_at = clock_timestamp()
          from (select distinct agent_id from started) s where a.id = s.agent_id)

@@ -68,7 +68,7 @@ export class AgentHealth {
       `select a.id, max(last.error) as error
        from agents a cross join lateral (
          select r.status, r.error_code, r.error from heartbeat_runs r
-         where r.company_id = a.company_id and r.agent_id = a.id and r.finished_at is not null
+         where r.agent_id = a.id and r.status not in ('queued', 'scheduled_retry', 'running')
          order by r.id desc limit ?) last
        where a.id = any(?::uuid[]) group by a.id
        having count(*) filter (where last.status in ('failed', 'timed_out')) = ?

@@ -50,7 +50,7 @@ const SCOPES: Record<RevokeScope, { column: string; table: string; what: string 
   environment: { column: 'environment_id', table: 'environments', what: 'Environment' },
   company: { column: 'company_id', table: 'companies', what: 'Company' },
   runner: { column: 'runner_id', table: 'runners', what: 'Runner' },
-  run: { column: 'heartbeat_run_id', table: 'heartbeat_runs', what: 'Run' },
+  run: { column: 'active_run_id', table: 'heartbeat_runs', what: 'Run' },
   lease: { column: 'id', table: 'environment_leases', what: 'Lease' },
 };
 

@@ -13,7 +13,7 @@ import type { ExecutionSlot } from './execution-slot.js';
 import { InvocationRecorder } from './invocation-recorder.js';
 import type { RunLogWriter } from '../logs/run-log-writer.js';
 import { RunLogs } from '../logs/run-logs.js';
-import { failedOutcome, type RunOutcome } from '../runs/run-outcome.js';
+import { failedOutcome, keptResult, type RunOutcome } from '../runs/run-outcome.js';
 import { RunnerIdentity, runnerName } from '../runs/runner-identity.js';
 import { RunRedactors } from '../secrets/run-redactors.js';
 import { RunSecrets } from '../secrets/run-secrets.js';
@@ -159,7 +159,8 @@ export class ExecuteRun {
 }
 
 function fromAdapter({ outcome, retryNotBefore = null, ...result }: AdapterResult): RunOutcome {
-  return { ...result, status: outcome, retryNotBefore, stdoutExcerpt: null, stderrExcerpt: null, invoked: null };
+  const nothingYet = { stdoutExcerpt: null, stderrExcerpt: null, invoked: null };
+  return { ...result, resultJson: keptResult(result), status: outcome, retryNotBefore, ...nothingYet };
 }
 
 /** What an execution that was stopped comes to. A success in the face of a shutdown stands; a time limit is a limit. */

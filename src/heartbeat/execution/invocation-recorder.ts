@@ -26,10 +26,10 @@ export class InvocationRecorder {
 
   /** Never fails the execution. */
   note(run: ClaimedRun, details: Record<string, unknown>, child: SpawnedProcess | null): void {
-    const { adapterType, environment } = run;
-    const at = new Date().toISOString();
+    // A process says itself since when it is there.
+    const at = child ? {} : { at: new Date().toISOString() };
     this.unwritten.set(run, {
-      invocation: { at, adapterType, environment: environment.name, ...this.redactors.of(run).json(details) },
+      invocation: { ...at, adapterType: run.adapterType, ...this.redactors.of(run).json(details) },
       processPid: child?.pid ?? null,
       processGroupId: child?.processGroupId ?? null,
       processStartedAt: child?.startedAt.toISOString() ?? null,

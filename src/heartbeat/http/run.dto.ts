@@ -13,8 +13,9 @@ import {
   type TriggerDetail,
   type WaitingReason,
 } from '../runs/heartbeat-run.entity.js';
+import { resultOf } from '../runs/run-outcome.js';
 import { MAX_RUNS, type FullRunRow, type RunRow } from '../runs/runs.service.js';
-import { toldContext } from '../runs/told-context.js';
+import { toldContextOf } from '../runs/told-context.js';
 
 export class RunQueryDto extends CursorQueryDto {
   /** How many rows to answer at most. */
@@ -166,8 +167,8 @@ export class RunResponse extends RunRowResponse {
   static override from(run: FullRunRow): RunResponse {
     return {
       ...RunRowResponse.from(run),
-      contextSnapshot: toldContext(run),
-      resultJson: run.resultJson ?? null,
+      contextSnapshot: toldContextOf(run),
+      resultJson: resultOf(run),
       stdoutExcerpt: run.stdoutExcerpt ?? null,
       stderrExcerpt: run.stderrExcerpt ?? null,
     };

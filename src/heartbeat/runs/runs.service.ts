@@ -12,7 +12,7 @@ import {
   type Condition,
   type RowOf,
 } from '../../database/entity-rows.js';
-import type { Page, PageRequest } from '../../database/page.js';
+import { idFromCursor, MAX_PAGE, type Page, type PageRequest } from '../../database/page.js';
 import { NotFoundError } from '../../errors/domain-error.js';
 import { IssuesService } from '../../issues/issues.service.js';
 import { HeartbeatRun, LIVE_RUN_STATUSES, type RunStatus } from './heartbeat-run.entity.js';
@@ -32,7 +32,15 @@ const NOT_SHOWN = [
   ...(['tokenHash', 'shutdownRetryCount'] as const),
 ];
 /** What lists leave out unless asked for, and what it is made of. */
-const LARGE = ['contextSnapshot', 'placement', 'leaseId', 'resultJson', 'stdoutExcerpt', 'stderrExcerpt'] as const;
+const LARGE = [
+  'contextSnapshot',
+  'placement',
+  'placedUnder',
+  'leaseId',
+  'resultJson',
+  'stdoutExcerpt',
+  'stderrExcerpt',
+] as const;
 const FULL_RUNS = new EntityRows(HeartbeatRun, NOT_SHOWN);
 const RUNS = new EntityRows(HeartbeatRun, [...NOT_SHOWN, ...LARGE]);
 
@@ -52,6 +60,20 @@ function own(): Condition {
   const agentId = onlyAgent();
   return agentId !== null && ['agent_id = ?', agentId];
 }
+
+/**
+ * An agent's newest runs. Those that have not ended are found by the indexes for what waits and what runs, which are never
+ * long: the one by agent need not be written before a run has ended.
+ */
+const OF_AGENT = `id = any(array(
+  (select id from heartbeat_runs where agent_id = ? and status not in ('queued', 'scheduled_retry', 'running')
+    and id < coalesce(?::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') order by id desc limit ?)
+  union all
+  select r.id from agents a join heartbeat_runs r on r.company_id = a.company_id and r.agent_id = a.id
+    and r.status in ('queued', 'scheduled_retry') where a.id = ?
+  union all
+  select r.id from agents a join heartbeat_runs r on r.company_id = a.company_id and r.agent_id = a.id
+    and r.status = 'running' where a.id = ?))`;
 
 /** Reads runs. An agent that asks is shown its own only. */
 @Injectable()
@@ -119,11 +141,15 @@ function listed<LeftOut extends keyof HeartbeatRun & string>(
   runs: EntityRows<HeartbeatRun, LeftOut>,
   em: EntityManager,
   companyId: string,
-  { agentId, status, issueId, ...page }: RunFilter,
+  { status, issueId, ...filter }: RunFilter,
   others: readonly Condition[] = [],
 ): Promise<Page<RowOf<HeartbeatRun, LeftOut>>> {
+  const { limit = MAX_PAGE, cursor } = filter;
+  const agentId = filter.agentId ?? onlyAgent();
+  const newest: Condition[] =
+    status || issueId ? [] : [[OF_AGENT, agentId, idFromCursor(cursor), limit + 1, agentId, agentId]];
   const conditions: Condition[] = [
-    agentId && ['agent_id = ?', agentId],
+    ...(agentId ? [...newest, ['agent_id = ?', agentId] as const] : []),
     // Written into the statement, so that it is planned for this status: how many runs have it is very different.
     status && [`status = '${status}'`],
     issueId && ['issue_id = ?', issueId],
@@ -131,6 +157,6 @@ function listed<LeftOut extends keyof HeartbeatRun & string>(
     ...others,
   ];
   return agentId || issueId
-    ? runs.page(em, [heldTo('company_id = ?', companyId), ...conditions], page)
-    : runs.pageOfCompany(em, companyId, conditions, page);
+    ? runs.page(em, [heldTo('company_id = ?', companyId), ...conditions], { limit, cursor })
+    : runs.pageOfCompany(em, companyId, conditions, { limit, cursor });
 }

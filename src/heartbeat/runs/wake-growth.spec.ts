@@ -1,5 +1,5 @@
 import type { ContextSnapshot } from './heartbeat-run.entity.js';
-import { mergeWake } from './wake-context.js';
+import { reasonsOf, mergeWake } from './wake-context.js';
 import { WakeupRequest } from './wakeup-request.entity.js';
 
 const wake = (reason: string, payload: Record<string, unknown> = {}) =>
@@ -22,8 +22,8 @@ describe('wakes that join without end', () => {
       'field 0': expect.any(String),
       wakeCommentId: 'comment 299',
     });
-    expect(waiting.reasons()).toHaveLength(200);
-    expect(waiting.reasons()).toEqual(expect.arrayContaining(['first', 'reason 299']));
+    expect(reasonsOf(waiting)).toHaveLength(200);
+    expect(reasonsOf(waiting)).toEqual(expect.arrayContaining(['first', 'reason 299']));
     expect(waiting.payload.wakeCommentIds).toEqual(expect.arrayContaining(['comment first', 'comment 299']));
   });
 

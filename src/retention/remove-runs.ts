@@ -11,17 +11,19 @@ import { TokenFloor } from './token-floor.js';
 const PAGE = 200;
 const PAGE_LOG_BYTES = 32 * 1024 * 1024;
 
+/** Ids of the leases of a run: the one that it names, and further ones. */
+const LEASES_OF = (run: string) => `select ${run}.lease_id
+  union all select f.id from environment_leases f where f.run_lease_id = ${run}.lease_id and f.run_lease_id <> f.id`;
+
 /**
  * Whether a run r may go that ended before a time: its retry has gone, it is not one of those by which its agent is
- * judged, its wakes are finished, and its leases have let go of everything before that time and are named by no place
- * that others had.
+ * judged, and its leases have let go of everything before that time and are named by no place that others had.
  */
 export const RUN_IS_DUE = (before: string) => `r.finished_at < ${before}
   and not exists (select 1 from heartbeat_runs retry where retry.company_id = r.company_id and retry.retry_of_run_id = r.id)
   and exists (select 1 from heartbeat_runs newer where newer.agent_id = r.agent_id and newer.id > r.id
-    order by newer.id offset ${MAX_IDENTICAL_FAILURES - 1})
-  and not exists (select 1 from agent_wakeup_requests w where w.run_id = r.id and w.finished_at is null)
-  and not exists (select 1 from environment_leases l where l.heartbeat_run_id = r.id
+    and newer.status not in ('queued', 'scheduled_retry', 'running') order by newer.id offset ${MAX_IDENTICAL_FAILURES - 1})
+  and not exists (select 1 from environment_leases l where l.id = any(array(${LEASES_OF('r')}))
     and (l.held_until is null or l.held_until >= ${before} or exists (
       select 1 from environment_places p join environment_leases other on other.place_id = p.id
       where p.lease_id = l.id and other.heartbeat_run_id is distinct from r.id)))`;
@@ -65,9 +67,10 @@ export class RemoveRuns implements DueRows {
       const { companyId, before } = removal;
       const [row] = await this.em.execute<[Removed & { token: string | null }]>(
         `with due as materialized (
-           select r.id from heartbeat_runs r where r.id = any(?::uuid[]) and r.company_id = ?
+           select r.id, r.lease_id from heartbeat_runs r where r.id = any(?::uuid[]) and r.company_id = ?
              and ${RUN_IS_DUE('?::timestamptz')} for update skip locked),
-         leases as (delete from environment_leases l using due where l.heartbeat_run_id = due.id
+         held as materialized (select l.lease_id as id from due cross join lateral (${LEASES_OF('due')}) l),
+         leases as (delete from environment_leases l using held where l.id = held.id
            returning l.id, l.fencing_token),
          places as (delete from environment_places p using leases where p.lease_id = leases.id returning p.id),
          wakes as (delete from agent_wakeup_requests w using due where w.run_id = due.id returning w.id),

@@ -127,19 +127,6 @@ describe('a run that ended long ago', () => {
     expect(await left('heartbeat_runs', [run.id])).toEqual([]);
   });
 
-  it('stays when its wake was never finished, for the verification to find', async () => {
-    const agentId = await seasoned();
-    const run = await past.run({ agentId, endedDaysAgo: 40 });
-    const set = (to: string) => app.database.query(`update agent_wakeup_requests set ${to} where id = '${run.wakeId}'`);
-    await set(`status = 'claimed', finished_at = null`);
-    await carryOut('runs', 30);
-    expect(await left('heartbeat_runs', [run.id])).toEqual([run.id]);
-    expect(await wrong()).toMatchObject([{ name: 'wakes_end_with_their_run', found: 1 }]);
-    await set(`status = 'completed', finished_at = now() - interval '40 days'`);
-    await carryOut('runs', 30);
-    expect(await left('heartbeat_runs', [run.id])).toEqual([]);
-  });
-
   it('keeps the last holder of a place that others had, until those are gone', async () => {
     const idle = await fleet.agent();
     const agentId = await seasoned();
@@ -163,9 +150,8 @@ describe('a run that ended long ago', () => {
     const late = await past.run({ agentId, endedDaysAgo: 20, madeDaysAgo: 60 });
     const waiting = await past.run({ agentId, endedDaysAgo: 40 });
     await app.database.query(
-      `with wake as (update agent_wakeup_requests set status = 'queued', finished_at = null where id = $2)
-       update heartbeat_runs set status = 'queued', finished_at = null, started_at = null where id = $1`,
-      [waiting.id, waiting.wakeId],
+      `update heartbeat_runs set status = 'queued', finished_at = null, started_at = null where id = $1`,
+      [waiting.id],
     );
     await carryOut('runs', 30);
     expect(await left('heartbeat_runs', [late.id, waiting.id])).toEqual([late.id, waiting.id]);
@@ -202,7 +188,7 @@ describe('a reservation and a wake without a run', () => {
          expires_at = now() + interval '1 day' where id = $1`,
       [held],
     );
-    const waiting = await past.wake(agentId, 40, 'queued');
+    const waiting = await past.wake(agentId, 40, 'deferred_issue_execution');
     await carryOut('runs', 30);
     expect(await left('environment_leases', [held])).toEqual([held]);
     expect(await left('agent_wakeup_requests', [waiting])).toEqual([waiting]);

@@ -21,7 +21,7 @@ describe('clients that keep something of the server', () => {
     companyId = await user.company();
     // More than the buffers of a connection hold: what is left waits in this process.
     await berth.database.query(
-      `insert into activity_log (id, company_id, actor_type, actor_id, action, entity_type, entity_id, details)
+      `insert into activity_rows (id, company_id, actor_type, actor_id, action, entity_type, entity_id, details)
        select gen_random_uuid(), $1::uuid, 'user', 'u', 'custom.noise', 'company', $1::uuid::text,
          jsonb_build_object('noise', (select string_agg(md5(n::text || k::text), '') from generate_series(1, 2000) k))
        from generate_series(1, 400) n`,

@@ -56,7 +56,7 @@ export class Past {
     return v7({ msecs: Past.ago(days).getTime() });
   }
 
-  /** A run that succeeded, with its wake and its lease. */
+  /** A run that succeeded, with a wake that joined it and its lease. */
   async run({ agentId, endedDaysAgo, retryOf, place = null, chunks = 0, ...when }: RunOptions): Promise<PastRun> {
     const ended = Past.ago(endedDaysAgo);
     const before = (days: number | undefined, ms: number) =>
@@ -69,7 +69,7 @@ export class Past {
       `with wake as (
          insert into agent_wakeup_requests (id, company_id, agent_id, run_id, source, status, requested_by_actor_type,
            requested_by_actor_id, created_at, finished_at)
-         values ($1, $2, $3, $4, 'on_demand', 'completed', 'user', 'u', $5, $7)),
+         values ($1, $2, $3, $4, 'on_demand', 'coalesced', 'user', 'u', $5, $7)),
        run as (
          insert into heartbeat_runs (id, company_id, agent_id, wakeup_request_id, invocation_source, status, lease_id,
            runner_id, created_at, started_at, finished_at, retry_of_run_id, log_bytes)
@@ -152,7 +152,7 @@ export class Past {
     details: object = {},
   ): Promise<unknown> {
     return this.client.query(
-      `insert into activity_log (id, company_id, actor_type, actor_id, action, entity_type, entity_id, run_id, created_at,
+      `insert into activity_rows (id, company_id, actor_type, actor_id, action, entity_type, entity_id, run_id, created_at,
          details)
        values ($1, $2, 'system', 'test', $3, $4, $5, $6, $7, $8)`,
       [v7({ msecs: at.getTime() }), this.where.companyId, action, type, id, runId, at, details],

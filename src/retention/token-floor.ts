@@ -9,10 +9,6 @@ export class TokenFloor {
   /** @param token the highest one of leases that are gone in this transaction, or null where there was none. */
   async keep(token: string | null): Promise<void> {
     if (token === null) return;
-    await this.em.execute(
-      `update instance set token_floor = ?
-       where token_floor < ? and coalesce((select max(fencing_token) from environment_leases), 0) < ?`,
-      [token, token, token],
-    );
+    await this.em.execute('update instance set token_floor = ? where token_floor < ?', [token, token]);
   }
 }

@@ -8,7 +8,7 @@ import { operationsOf, type Operation } from './operations.js';
 import { requestsTo, type FuzzRequest } from './requests.js';
 import { FuzzWorld } from './world.js';
 
-const { FUZZ_RUNS = '6', FUZZ_SEED, FUZZ_ONLY = '' } = process.env;
+const { FUZZ_RUNS = '4', FUZZ_SEED, FUZZ_ONLY = '' } = process.env;
 const numRuns = Number(FUZZ_RUNS);
 const seed = FUZZ_SEED ? Number(FUZZ_SEED) : Math.floor(Math.random() * 2 ** 31);
 /** Operations after which the record is looked at as a whole. */

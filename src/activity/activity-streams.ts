@@ -106,7 +106,7 @@ export class ActivityStreams implements OnModuleDestroy {
     lastEventId: string | undefined,
     from: 'now' | 'start' = 'now',
   ): Promise<StreamCursor> {
-    if (!lastEventId) return this.reader.cursorAt(from);
+    if (!lastEventId) return this.reader.cursorAt(from, companyId);
     const cursor = parseCursor(lastEventId);
     await this.reader.verify(cursor);
     await this.reader.verifyComplete(companyId, cursor);

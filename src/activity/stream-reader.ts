@@ -4,7 +4,9 @@ import type { ActivityResponse } from './activity.dto.js';
 import {
   BEFORE_EVERYTHING,
   CursorOfAnotherHistoryError,
+  cutAfter,
   EntriesRemovedError,
+  newestIn,
   type StreamCursor,
 } from './stream-cursor.js';
 
@@ -51,10 +53,20 @@ const NEWLY_VISIBLE = `
 export class StreamReader {
   constructor(private readonly em: EntityManager) {}
 
-  /** A cursor at which everything so far, or nothing, has been seen. */
-  async cursorAt(from: 'now' | 'start'): Promise<StreamCursor> {
-    const { epoch, now } = await this.history();
-    return { epoch, seen: from === 'now' ? now : BEFORE_EVERYTHING, page: null };
+  /**
+   * A cursor at which everything of a company so far, or nothing, has been seen. Its newest transaction is among those
+   * whose entries are the newest.
+   */
+  async cursorAt(from: 'now' | 'start', companyId: string): Promise<StreamCursor> {
+    const [history] = await this.em.fork().execute<{ epoch: string; now: string; newest: string | null }[]>(
+      `select epoch, pg_current_snapshot()::text as now,
+         (select max(tx)::text from (select tx from activity_rows where company_id = any(array[?::uuid])
+          order by company_id desc, created_at desc, seq desc limit ?) last) as newest
+       from instance`,
+      [companyId, STREAM_PAGE],
+    );
+    const { epoch, now, newest } = found(history);
+    return { epoch, seen: from === 'now' ? cutAfter(now, BigInt(newest ?? 0)) : BEFORE_EVERYTHING, page: null };
   }
 
   /**
@@ -101,22 +113,26 @@ export class StreamReader {
         ageSec: row.age_sec,
       }));
     const last = entries.at(-1);
+    if (last && entries.length === STREAM_PAGE) return { entries, cursor: last.cursor };
     // A page that is not full ends what became visible until its snapshot.
-    return {
-      entries,
-      cursor: last && entries.length === STREAM_PAGE ? last.cursor : { epoch, seen: until, page: null },
-    };
+    const newest = [newestIn(seen), BigInt(page?.tx ?? 0), BigInt(last?.cursor.page?.tx ?? 0)];
+    const known = newest.reduce((one, other) => (one > other ? one : other));
+    return { entries, cursor: { epoch, seen: cutAfter(until, known), page: null } };
   }
 
-  private async history(): Promise<{ epoch: string; now: string; next: string }> {
+  private async history(): Promise<{ epoch: string; next: string }> {
     const [history] = await this.em
       .fork()
-      .execute<{ epoch: string; now: string; next: string }[]>(
-        `select epoch, pg_current_snapshot()::text now, pg_snapshot_xmax(pg_current_snapshot())::text next from instance`,
+      .execute<{ epoch: string; next: string }[]>(
+        `select epoch, pg_snapshot_xmax(pg_current_snapshot())::text next from instance`,
       );
-    if (!history) throw new Error('The database has lost the row that names its history');
-    return history;
+    return found(history);
   }
+}
+
+function found<T>(history: T | undefined): T {
+  if (!history) throw new Error('The database has lost the row that names its history');
+  return history;
 }
 
 function toResponse({ created_at, age_sec: _age, until: _until, tx: _tx, seq: _seq, ...entry }: Row): ActivityResponse {

@@ -113,8 +113,8 @@ async function runThrough(app: TestApp, names: DataNames, captured: CapturedStat
   await app.get(Promotions).sweep();
   await app.get(IdempotencySweep).sweep();
   const reader = app.get(StreamReader);
-  await reader.read(companyId, await reader.cursorAt('now'));
-  await reader.read(companyId, await reader.cursorAt('start'));
+  await reader.read(companyId, await reader.cursorAt('now', companyId));
+  await reader.read(companyId, await reader.cursorAt('start', companyId));
   captured.step = 'retention';
   await app.get(RetentionSweeper).sweep();
   // Some of what is older than the middle.

@@ -71,7 +71,7 @@ describe(RetentionSweeper.name, () => {
       `select company_id, actor_type, actor_id, details from activity_log where action = 'retention.removed'`,
     );
   const oldReader = async () => {
-    const { epoch } = await app.get(StreamReader).cursorAt('now');
+    const { epoch } = await app.get(StreamReader).cursorAt('now', names.companyId);
     return { epoch, seen: '5:5:', page: null };
   };
   const asOf = (days: number, companyId = names.companyId) =>
@@ -206,8 +206,8 @@ describe(RetentionSweeper.name, () => {
       body: { code: 'entries_removed' },
     });
     await reader.verifyComplete(companies[5], old);
-    await reader.verifyComplete(names.companyId, await reader.cursorAt('now'));
-    const start = await reader.cursorAt('start');
+    await reader.verifyComplete(names.companyId, await reader.cursorAt('now', names.companyId));
+    const start = await reader.cursorAt('start', names.companyId);
     await reader.verifyComplete(names.companyId, start);
     const { cursor } = await reader.read(names.companyId, start);
     expect(cursor.page).not.toBeNull();

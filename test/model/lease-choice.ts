@@ -52,7 +52,12 @@ const atOnce: fc.Arbitrary<LeaseStep>[] = [
   ...[dispatch, dispatch, dispatch, makePlace, finish, finish, heartbeat, ask, ask, tryInLine, write, write],
   ...[reap, sweep, capacity, steer, revoke, force],
 ];
-const together = fc.array(fc.oneof(...atOnce), { minLength: 2, maxLength: 3 }).map((steps) => new Together(steps));
+/** One who waits is looked after by one process: he does not try twice at once. */
+const isPossible = (step: LeaseStep, index: number, steps: LeaseStep[]) =>
+  !(step instanceof TryInLine) || steps.findIndex((other) => other instanceof TryInLine) === index;
+const together = fc
+  .array(fc.oneof(...atOnce), { minLength: 2, maxLength: 3 })
+  .map((steps) => new Together(steps.filter(isPossible)));
 
 /** What is listed twice happens more often. */
 export const anyLeaseStep: fc.Arbitrary<fc.AsyncCommand<Harbour, LeaseWorld>>[] = [

@@ -151,6 +151,10 @@ export class TryInLine extends Asking {
     super();
   }
 
+  override check(model: Readonly<Harbour>): boolean {
+    return model.line.length > 0;
+  }
+
   async act(model: Harbour, world: LeaseWorld, process: number): Promise<Granted> {
     const waiter = pick(model.line, this.index);
     if (!waiter) return 'nobody';
@@ -190,6 +194,10 @@ export class LeaveLine extends LeaseStep<void> {
     super();
   }
 
+  override check(model: Readonly<Harbour>): boolean {
+    return model.line.length > 0;
+  }
+
   async act(model: Harbour, world: LeaseWorld): Promise<void> {
     const waiter = pick(model.line, this.index);
     if (waiter) await world.apps[0].get(LeaseRequests).leave({ id: waiter.id, since: new Date(waiter.since) });
@@ -205,6 +213,10 @@ export class LeaveLine extends LeaseStep<void> {
 export class MakePlace extends LeaseStep<{ run: ClaimedRun; ready: boolean } | null> {
   constructor(private readonly index: number) {
     super();
+  }
+
+  override check(model: Readonly<Harbour>): boolean {
+    return model.leases.some(({ status, place }) => status === 'active' && place !== null);
   }
 
   async act(_model: Harbour, world: LeaseWorld, process: number) {
@@ -224,6 +236,10 @@ export class MakePlace extends LeaseStep<{ run: ClaimedRun; ready: boolean } | n
 
 /** A runner renews all that it executes, with one statement. */
 export class Heartbeat extends LeaseStep<{ asked: string[]; lost: Set<string> }> {
+  override check(model: Readonly<Harbour>): boolean {
+    return model.leases.some(({ status, runId }) => status === 'active' && runId !== null);
+  }
+
   async act(_model: Harbour, world: LeaseWorld, process: number) {
     const leases = world.executing.map(({ lease }) => lease);
     const lost = await world.apps[process].get(RenewLeases).renew(leases, 500);
@@ -264,6 +280,10 @@ export class Finish extends LeaseStep<{ run: ClaimedRun; ended: boolean } | null
     super();
   }
 
+  override check(model: Readonly<Harbour>): boolean {
+    return this.late || model.leases.some(({ status, runId }) => status === 'active' && runId !== null);
+  }
+
   async act(_model: Harbour, world: LeaseWorld, process: number) {
     const run = pick(this.late ? world.lost : world.executing, this.index);
     return run ? { run, ended: await world.steps[process].end(run, OUTCOMES[this.outcome]()) } : null;
@@ -284,12 +304,18 @@ export class Finish extends LeaseStep<{ run: ClaimedRun; ended: boolean } | null
 
 /** A runner dies with all that it executes. Nobody is told. */
 export class Crash extends LeaseStep<void> {
+  override check(model: Readonly<Harbour>): boolean {
+    return model.leases.some(({ status, runId }) => status === 'active' && runId !== null);
+  }
+
   async act(_model: Harbour, world: LeaseWorld): Promise<void> {
     world.lost.push(...world.executing.splice(0));
   }
 
   follow(): void {}
 }
+
+const isOutside = ({ runId, first }: Readonly<Lease>) => runId === null || first !== null;
 
 /** A holder outside renews or releases, with his token, with a former one, or as an operator without. */
 export class Write extends LeaseStep<{ id: string; written: boolean } | null> {
@@ -301,12 +327,13 @@ export class Write extends LeaseStep<{ id: string; written: boolean } | null> {
     super();
   }
 
+  override check(model: Readonly<Harbour>): boolean {
+    return model.leases.some(isOutside);
+  }
+
   async act(model: Harbour, world: LeaseWorld, process: number) {
     // Those of runs are their runners' to renew.
-    const lease = pick(
-      model.leases.filter(({ runId, first }) => runId === null || first !== null).slice(-6),
-      this.index,
-    );
+    const lease = pick(model.leases.filter(isOutside).slice(-6), this.index);
     if (!lease) return null;
     const token = { token: lease.token, stale: lease.token - 1, none: undefined }[this.showing];
     const service = world.apps[process].get(LeasesService);

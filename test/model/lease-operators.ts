@@ -8,6 +8,10 @@ import type { LeaseWorld } from './lease-world.js';
 
 /** Somebody looks for leases that are over. */
 export class Reap extends LeaseStep<Set<string>> {
+  override check(model: Readonly<Harbour>): boolean {
+    return model.leases.some(({ status }) => status === 'active');
+  }
+
   async act(model: Harbour, world: LeaseWorld, process: number): Promise<Set<string>> {
     const before = model.leases.filter(({ status }) => status === 'active').map(({ id }) => id);
     await world.apps[process].get(ReapLeases).reap();
@@ -37,6 +41,10 @@ const isStillOn = (lease: Lease, now: number) => now < lease.expiresAt && (isFir
 
 /** Somebody takes down what nobody uses any more. */
 export class Sweep extends LeaseStep<Set<string>> {
+  override check(model: Readonly<Harbour>): boolean {
+    return model.leases.some(({ place }) => place !== null && place.state !== 'gone');
+  }
+
   async act(_model: Harbour, world: LeaseWorld, process: number): Promise<Set<string>> {
     const before = new Set((await world.places()).filter(({ state }) => state === 'gone').map(({ id }) => id));
     const sweeper = world.apps[process].get(PlaceSweeper);
@@ -130,6 +138,10 @@ export class Revoke extends LeaseStep<{ id: string; status: number } | null> {
     super();
   }
 
+  override check(model: Readonly<Harbour>): boolean {
+    return model.leases.length > 0;
+  }
+
   async act(model: Harbour, world: LeaseWorld) {
     const lease = pick(model.leases.slice(-6), this.index);
     if (!lease) return null;
@@ -148,6 +160,10 @@ export class Revoke extends LeaseStep<{ id: string; status: number } | null> {
 export class Force extends LeaseStep<{ id: string; status: number } | null> {
   constructor(private readonly index: number) {
     super();
+  }
+
+  override check(model: Readonly<Harbour>): boolean {
+    return model.leases.some(isFirst);
   }
 
   async act(model: Harbour, world: LeaseWorld) {

@@ -18,7 +18,6 @@ export abstract class LeaseStep<Told = unknown> implements fc.AsyncCommand<Harbo
   }
 
   async run(model: Harbour, world: LeaseWorld): Promise<void> {
-    await world.look(model);
     this.follow(model, await this.act(model, world, 0), world);
     await world.check(model);
   }
@@ -42,7 +41,6 @@ export class Together implements fc.AsyncCommand<Harbour, LeaseWorld> {
   }
 
   async run(model: Harbour, world: LeaseWorld): Promise<void> {
-    await world.look(model);
     const told = await world.together(this.steps.map((step, process) => () => step.act(model, world, process)));
     const problems: string[] = [];
     for (const order of orders(this.steps.map((_, index) => index))) {

@@ -123,7 +123,7 @@ export class LeaseWorld {
   }
 
   /** What the model does not keep itself: who waits. Whoever stands in the line still does. */
-  async look(model: Harbour): Promise<void> {
+  private async look(model: Harbour): Promise<void> {
     await this.query('update lease_requests set seen_at = clock_timestamp()');
     const line = await this.query<Waiting>(
       `select id, environment_id, execution_workspace_id, created_at as since, null as retry_of_run_id from lease_requests`,
@@ -199,6 +199,7 @@ export class LeaseWorld {
     for (const lease of model.leases) problems.push(...differences(lease, rows.get(lease.id), places));
     for (const id of rows.keys()) if (!model.lease(id)) problems.push(`${id} is a lease that nobody acquired`);
     if (problems.length > 0) throw new Error(problems.join('\n'));
+    await this.look(model);
   }
 
   /** @throws Error when record and tables disagree. */

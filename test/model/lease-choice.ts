@@ -1,21 +1,11 @@
 import fc from 'fast-check';
-import {
-  Ask,
-  Crash,
-  Dispatch,
-  Finish,
-  Heartbeat,
-  LeaveLine,
-  MakePlace,
-  StandInLine,
-  TryInLine,
-  Wake,
-  Write,
-} from './lease-holders.js';
+import { Ask, LeaveLine, StandInLine, TryInLine, Write } from './lease-holders.js';
 import type { Harbour } from './lease-model.js';
 import { Clock, Force, Reap, Revoke, SetCapacity, Steer, Sweep } from './lease-operators.js';
+import { Crash, Dispatch, Finish, Heartbeat, MakePlace, Wake } from './lease-runners.js';
 import { Together, type LeaseStep } from './lease-steps.js';
-import { SPOTS, type LeaseWorld } from './lease-world.js';
+import { SPOTS } from './lease-setting.js';
+import type { LeaseWorld } from './lease-world.js';
 
 const index = fc.nat(5);
 const spot = fc.nat(SPOTS - 1);

@@ -157,6 +157,11 @@ export class Harbour {
     }
   }
 
+  /** Renews it from now on. */
+  extend(lease: Lease, now: number): void {
+    lease.expiresAt = Math.max(lease.expiresAt, Math.min(lease.lifetimeEndsAt, lease.revokeAt, now + lease.ttlMs));
+  }
+
   isHeld(lease: Lease, now: number): boolean {
     return lease.status === 'active' && now < lease.expiresAt;
   }

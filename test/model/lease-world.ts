@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import fc from 'fast-check';
+import type fc from 'fast-check';
 import { jest } from '@jest/globals';
 import { Pool } from 'pg';
 import { v7 } from 'uuid';
@@ -14,24 +14,11 @@ import { Interleaving } from '../support/interleaving.js';
 import { Steps } from '../support/still-app.js';
 import type { TestApp } from '../support/test-app.js';
 import { LEASE_INVARIANTS } from './lease-invariants.js';
-import { Harbour, holds, type Berth, type Lease, type Place, type Waiter, type WaitingRun } from './lease-model.js';
+import { Harbour, holds, type Lease, type Place, type Waiter, type WaitingRun } from './lease-model.js';
+import { newSetting, SPOTS, type Setting, type Spot } from './lease-setting.js';
 
-/** By the environment in which they are. */
-const WORKSPACES = { open: ['shared', 'exclusive'], dock: ['exclusive'], cradle: ['exclusive'], slip: [] } as const;
-const BERTHS: Omit<Berth, 'id' | 'status'>[] = [
-  { name: 'open', capacity: null, places: 'none' },
-  { name: 'dock', capacity: 2, places: 'none' },
-  { name: 'cradle', capacity: 2, places: 'warm' },
-  { name: 'slip', capacity: 1, places: 'retained' },
-];
-const AGENTS = 3;
-
-/** Where somebody may want to be: an environment, and there maybe a workspace. */
-export interface Spot {
-  readonly environmentId: string;
-  readonly workspace: { readonly id: string; readonly isExclusive: boolean } | null;
-}
-export const SPOTS = BERTHS.length + Object.values(WORKSPACES).flat().length;
+/** What waits at the beginning. */
+const FIRST_RUNS = 4;
 
 /** As the database has it. */
 export interface LeaseRow {
@@ -63,11 +50,9 @@ export class LeaseWorld {
   /** Runs that somebody executes, and those whose runner has died, or is taken to have. */
   executing: ClaimedRun[] = [];
   lost: ClaimedRun[] = [];
-  spots: Spot[] = [];
-  companyId = '';
-  private agents: string[] = [];
+  private setting!: Setting;
   private issues = 0;
-  scheduler!: fc.Scheduler;
+  private scheduler!: fc.Scheduler;
 
   private constructor(
     readonly apps: TestApp[],
@@ -85,25 +70,26 @@ export class LeaseWorld {
     return new LeaseWorld(apps, pool, await mkdtemp(path.join(tmpdir(), 'berth-places-')));
   }
 
+  get companyId(): string {
+    return this.setting.companyId;
+  }
+
+  get spots(): readonly Spot[] {
+    return this.setting.spots;
+  }
+
   /** Begins anew. @param scheduler who goes on next, where several act at once. */
   async reset(scheduler: fc.Scheduler): Promise<Harbour> {
     this.scheduler = scheduler;
+    [this.executing, this.lost, this.issues] = [[], [], 0];
+    const { setting, statement } = newSetting(this.root);
+    this.setting = setting;
     await this.query('truncate companies, idempotency_keys cascade');
-    [this.executing, this.lost, this.spots, this.agents, this.issues] = [[], [], [], [], 0];
-    this.companyId = v7();
-    await this.query(`insert into companies (id, name, issue_prefix) values ($1, 'Harbour', 'BER')`, [this.companyId]);
-    const berths: Berth[] = [];
-    for (const berth of BERTHS) berths.push(await this.build(berth));
-    for (let agent = 0; agent < AGENTS; agent++) {
-      const id = v7();
-      this.agents.push(id);
-      await this.query(
-        `insert into agents (id, company_id, name, adapter_type, adapter_config, runtime_config)
-         values ($1, $2, $3, 'process', '{"command": "true"}', '{"heartbeat": {"maxConcurrentRuns": 50}}')`,
-        [id, this.companyId, `agent ${agent}`],
-      );
-    }
-    return new Harbour(berths);
+    await this.query(...statement);
+    const model = new Harbour(setting.berths);
+    for (let run = 0; run < FIRST_RUNS; run++) await this.wake(run, this.spots[run % SPOTS]);
+    await this.look(model);
+    return model;
   }
 
   async query<Row>(sql: string, parameters: unknown[] = []): Promise<Row[]> {
@@ -116,9 +102,9 @@ export class LeaseWorld {
     await this.query(
       `insert into issues (id, company_id, number, identifier, title, environment_id, execution_workspace_id)
        values ($1, $2, $3, $4, 'Fix the anchor', $5, $6)`,
-      [id, this.companyId, number, `BER-${number}`, environmentId, workspace?.id ?? null],
+      [id, this.setting.companyId, number, `BER-${number}`, environmentId, workspace?.id ?? null],
     );
-    const path = `/agents/${this.agents[agent]}/wakeup`;
+    const path = `/agents/${this.setting.agents[agent % this.setting.agents.length]}/wakeup`;
     return (await this.api.post(path, { payload: { issueId: id } })).status;
   }
 
@@ -213,28 +199,6 @@ export class LeaseWorld {
     await this.pool.end();
     await rm(this.root, { recursive: true, force: true });
     jest.restoreAllMocks();
-  }
-
-  private async build(berth: Omit<Berth, 'id' | 'status'>): Promise<Berth> {
-    const id = v7();
-    const policy = { none: 'ephemeral', warm: 'reuse_by_environment', retained: 'retain_on_failure' }[berth.places];
-    const config = berth.places === 'none' ? {} : { directory: 'per_lease', cwd: this.root };
-    await this.query(
-      `insert into environments (id, company_id, name, driver, config, capacity, lease_policy, warm_sec, retain_sec)
-       values ($1, $2, $3, $3, $4, $5, $6, 500, 900)`,
-      [id, this.companyId, berth.name, JSON.stringify(config), berth.capacity, policy],
-    );
-    this.spots.push({ environmentId: id, workspace: null });
-    for (const mode of WORKSPACES[berth.name as keyof typeof WORKSPACES]) {
-      const workspace = { id: v7(), isExclusive: mode === 'exclusive' };
-      await this.query(
-        `insert into execution_workspaces (id, company_id, environment_id, name, mode, cwd)
-         values ($1, $2, $3, $4, $5, '/tmp')`,
-        [workspace.id, this.companyId, id, `${berth.name} ${mode}`, mode],
-      );
-      this.spots.push({ environmentId: id, workspace });
-    }
-    return { ...berth, id, status: 'active' };
   }
 
   private workspace(id: string | null): Spot['workspace'] {

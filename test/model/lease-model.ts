@@ -135,6 +135,13 @@ export class Harbour {
     return status === 'archived' || (capacity !== null && holding.some(({ place }) => place?.state === 'warm'));
   }
 
+  /** A warm place gives way to whoever comes and does not fit: only where there is no room. */
+  mayGiveWay({ holder: { environmentId } }: Place): boolean {
+    const { capacity } = this.berth(environmentId);
+    // Where several act at once there may be room again since.
+    return capacity !== null && (this.isCrowded || this.holding(environmentId).length >= capacity);
+  }
+
   /** @throws Error when that cannot have been acquired. */
   acquire(lease: Lease): void {
     const { capacity } = this.berth(lease.environmentId);

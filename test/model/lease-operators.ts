@@ -2,7 +2,7 @@
 
 import { ReapLeases } from '../../src/heartbeat/ending/reap-leases.js';
 import { PlaceSweeper } from '../../src/leases/places/place-sweeper.js';
-import type { Harbour, Lease } from './lease-model.js';
+import type { Harbour, Lease, Place } from './lease-model.js';
 import { LeaseStep, pick } from './lease-steps.js';
 import type { LeaseWorld } from './lease-world.js';
 
@@ -39,26 +39,28 @@ const isFirst = ({ runId, first }: Lease) => runId !== null && first === null;
 /** A run's own lease that was revoked is ended by its runner, unless it has run out. */
 const isStillOn = (lease: Lease, now: number) => now < lease.expiresAt && (isFirst(lease) || now < lease.revokeAt);
 
-/** Somebody takes down what nobody uses any more. */
-export class Sweep extends LeaseStep<Set<string>> {
+/** Somebody takes down what nobody uses any more, and gives up what is kept for nothing. */
+export class Sweep extends LeaseStep<Map<string, Place['state']>> {
   override check(model: Readonly<Harbour>): boolean {
     return model.leases.some(({ place }) => place !== null && place.state !== 'gone');
   }
 
-  async act(_model: Harbour, world: LeaseWorld, process: number): Promise<Set<string>> {
-    const before = new Set((await world.places()).filter(({ state }) => state === 'gone').map(({ id }) => id));
+  async act(_model: Harbour, world: LeaseWorld, process: number): Promise<Map<string, Place['state']>> {
+    const before = new Map((await world.places()).map(({ id, state }) => [id, state]));
     const sweeper = world.apps[process].get(PlaceSweeper);
     await sweeper.sweep();
     await sweeper.settled();
-    const gone = (await world.places()).filter(({ id, state }) => state === 'gone' && !before.has(id));
-    return new Set(gone.map(({ id }) => id));
+    const changed = (await world.places()).filter(({ id, state }) => state !== before.get(id));
+    return new Map(changed.map(({ id, state }) => [id, state]));
   }
 
-  follow(model: Harbour, gone: Set<string>): void {
+  follow(model: Harbour, changed: Map<string, Place['state']>): void {
     for (const { place } of model.leases) {
-      if (!place || !gone.has(place.id)) continue;
-      if (place.holder.status === 'active') throw new Error(`${place.id} was taken down while it was used`);
-      place.state = 'gone';
+      const state = place && changed.get(place.id);
+      if (state !== 'cleaning' && state !== 'gone') continue;
+      if (place!.holder.status === 'active' && !model.isCrowded)
+        throw new Error(`${place!.id} was taken down while it was used`);
+      if (place!.holder.status !== 'active') place!.state = state;
     }
   }
 }

@@ -52,7 +52,7 @@ export class Together implements fc.AsyncCommand<Harbour, LeaseWorld> {
         problems.push(`${order.join(', ')}: ${(error as Error).message}`);
         continue;
       }
-      Object.assign(model, copy, { isCrowded: false });
+      Object.assign(model, copy);
       return world.check(model);
     }
     throw new Error(`${this.toString()} can have happened in no order:\n${problems.join('\n')}`);

@@ -172,9 +172,10 @@ export class LeaseWorld {
   async check(model: Harbour): Promise<void> {
     const places = new Map((await this.places()).map((place) => [place.id, place]));
     for (const { place } of model.leases) {
-      // A warm place gives way to whoever comes and does not fit, which is nobody's own doing.
-      if (place?.state === 'warm' && places.get(place.id)?.state === 'cleaning') place.state = 'cleaning';
+      if (place?.state === 'warm' && places.get(place.id)?.state === 'cleaning' && model.mayGiveWay(place))
+        place.state = 'cleaning';
     }
+    model.isCrowded = false;
     const found = await this.query<{ rule: string; id: string; detail: string }>(
       Object.entries(LEASE_INVARIANTS)
         .map(([rule, sql]) => `select '${rule}' as rule, * from (${sql}) as x(id, detail)`)
@@ -223,13 +224,7 @@ interface Waiting {
 const LAID_OUT = /^(companies|environments|execution_workspaces|agents|issues)_as_recorded$/;
 const LEASES = 'select *, held_until is null as holds from environment_leases';
 const LEASE_TIMES = [
-  'acquired_at',
-  'last_used_at',
-  'expires_at',
-  'lifetime_ends_at',
-  'released_at',
-  'held_until',
-  'revoke_at',
+  ...['acquired_at', 'last_used_at', 'expires_at', 'lifetime_ends_at', 'released_at', 'held_until', 'revoke_at'],
 ];
 const OTHER_TIMES = {
   environment_places: ['realise_deadline_at', 'keep_until', 'next_attempt_at', 'gone_at'],

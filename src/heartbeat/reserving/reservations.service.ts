@@ -83,8 +83,10 @@ export class ReservationsService {
   private async makeRoom(environmentId: string, warmPlaceIds: string[]): Promise<void> {
     if (warmPlaceIds.length === 0) return;
     await inTransaction(this.em, async () => {
-      const kept = (await this.environments.hold([environmentId])).get(environmentId)?.kept ?? [];
-      const coldest = kept.findLast(({ id, state }) => state === 'warm' && warmPlaceIds.includes(id));
+      const environment = (await this.environments.hold([environmentId])).get(environmentId);
+      // While one is being taken down its room comes free by itself: no other one has to go for it.
+      if (!environment || environment.givingWay > 0) return;
+      const coldest = environment.kept.findLast(({ id, state }) => state === 'warm' && warmPlaceIds.includes(id));
       if (coldest) await this.places.evict([coldest.id]);
     });
   }

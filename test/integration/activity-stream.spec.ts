@@ -129,6 +129,28 @@ describe('the stream of activity', () => {
     }
   });
 
+  it('resumes between the two entries of one row', async () => {
+    await other.query(
+      `insert into activity_rows (company_id, actor_type, actor_id, action, run_id, lease_id, environment_id, driver,
+         lease_policy, host)
+       select $1, 'system', 's', 'heartbeat.started', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'local',
+         'ephemeral', 'h' from generate_series(1, 3)`,
+      [company],
+    );
+    const whole = await open(undefined, '?from=start');
+    const actions = ({ entries }: StreamClient) => entries.map(({ action }) => action);
+    await whole.until(() => whole.entries.length === 7);
+    const pair = ['environment.lease_acquired', 'heartbeat.started'];
+    expect(actions(whole)).toEqual(['company.created', ...pair, ...pair, ...pair]);
+    for (const [at, id] of whole.eventIds.slice(0, -1).entries()) {
+      const rest = await open(id);
+      await rest.until(() => rest.entries.length === whole.entries.length - at - 1);
+      rest.cut();
+      expect(rest.entries).toEqual(whole.entries.slice(at + 1));
+    }
+    whole.cut();
+  });
+
   it('hears of another process at once by its notification, and otherwise soon', async () => {
     const client = await open();
     await delay(100);

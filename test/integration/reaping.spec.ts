@@ -56,7 +56,7 @@ describe(ReapLeases.name, () => {
     expect(await retriesOf(run)).toHaveLength(1);
   }
 
-  it('ends run, lease and wakeup, records both ends and queues the retry, in one transaction', async () => {
+  it('ends run and lease, records both ends and queues the retry, in one transaction', async () => {
     const run = await abandoned();
     await expire(run);
     expect(await reap()).toBe(1);
@@ -66,7 +66,7 @@ describe(ReapLeases.name, () => {
     const rows = await query<{ what: string; transaction: string }>(
       `select 'run' as what, xmin::text as transaction from heartbeat_runs where id = $1
        union all select 'lease', xmin::text from environment_leases where heartbeat_run_id = $1
-       union all select action, xmin::text from activity_log where run_id = $1 and action = any($2)
+       union all select action, tx::xid::text from activity_log where run_id = $1 and action = any($2)
        union all select 'retry', xmin::text from heartbeat_runs where retry_of_run_id = $1`,
       run.id,
       actions,

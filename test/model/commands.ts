@@ -103,11 +103,11 @@ class Change extends Step {
   }
 }
 
+/** It lets on what strands only now and then: one that follows another closely does not look for it. */
 class Dispatch extends Step {
   protected async act(model: Model, world: World): Promise<void> {
     const run = await world.steps.dispatch();
     if (run) model.executing.push(run);
-    model.isStranded = false;
   }
 }
 

@@ -6,7 +6,7 @@ export interface Berth {
   capacity: number | null;
   status: 'active' | 'draining' | 'archived';
   /** Whether its driver makes a place for each lease, and what becomes of one whose holder has succeeded, or failed. */
-  readonly places: 'none' | 'warm' | 'warm for its workspace' | 'retained';
+  readonly places: 'none' | 'warm' | 'retained';
 }
 
 export interface Workspace {
@@ -119,14 +119,13 @@ export class Harbour {
 
   /** What is kept there and may be taken over, each with its room: nothing where more is held than there is room for. */
   keptFor(run: WaitingRun): Lease[] {
-    const { capacity, places } = this.berth(run.environmentId);
+    const { capacity } = this.berth(run.environmentId);
     const holding = this.holding(run.environmentId);
     if (capacity !== null && holding.length > capacity) return [];
-    return holding.filter(({ place, runId, workspace }) => {
-      if (place?.state === 'retained') return runId === run.retryOf;
-      const fits = places === 'warm' || workspace?.id === run.workspace?.id;
-      return place?.state === 'warm' && fits && this.ahead(run) === 0;
-    });
+    return holding.filter(
+      ({ place, runId }) =>
+        (place?.state === 'warm' && this.ahead(run) === 0) || (place?.state === 'retained' && runId === run.retryOf),
+    );
   }
 
   /** Something there is in the way of others without holding anything: a pass may be spent on it. */
@@ -202,7 +201,7 @@ export class Harbour {
   private leftAs(place: Place, succeeded: boolean): PlaceState {
     const { places, status } = this.berth(place.holder.environmentId);
     if (place.state !== 'in_use') return 'cleaning';
-    if (places.startsWith('warm') && succeeded && status === 'active') return 'warm';
+    if (places === 'warm' && succeeded && status === 'active') return 'warm';
     return places === 'retained' && ['failed', 'expired'].includes(place.holder.status) ? 'retained' : 'cleaning';
   }
 }

@@ -149,7 +149,7 @@ export class History {
     const mayGo = (run: Run) =>
       this.isOver(run.company_id, 'runDays', run.finished_at) &&
       ![...left.values()].some(({ retry_of_run_id }) => retry_of_run_id === run.id) &&
-      ofAgent(run).filter(({ id }) => id > run.id).length >= KEPT_OF_AN_AGENT &&
+      ofAgent(run).filter(({ id, finished_at }) => id > run.id && finished_at !== null).length >= KEPT_OF_AN_AGENT &&
       this.rows.leases
         .filter(({ heartbeat_run_id }) => heartbeat_run_id === run.id)
         .every(({ held_until }) => this.isOver(run.company_id, 'runDays', held_until));

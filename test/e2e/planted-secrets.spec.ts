@@ -273,7 +273,7 @@ describe('planted secrets', () => {
     }
     expect(found).toEqual({});
     const written = [
-      'activity_log',
+      'activity_rows',
       'environment_leases',
       'heartbeat_run_log_chunks',
       'heartbeat_runs',

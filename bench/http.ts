@@ -16,14 +16,20 @@ export class HttpClient implements Disposable {
 
   /** @throws Error for any answer but a success. */
   post<T>(path: string, body: object = {}): Promise<T> {
-    return this.send('POST', path, JSON.stringify(body));
+    return this.send('POST', path, body);
+  }
+
+  /** @throws Error for any answer but a success. */
+  patch<T>(path: string, body: object): Promise<T> {
+    return this.send('PATCH', path, body);
   }
 
   [Symbol.dispose](): void {
     this.agent.destroy();
   }
 
-  private send<T>(method: string, path: string, body = ''): Promise<T> {
+  private send<T>(method: string, path: string, fields?: object): Promise<T> {
+    const body = fields ? JSON.stringify(fields) : '';
     const headers =
       body === '' ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
     return new Promise((resolve, reject) => {

@@ -6,7 +6,7 @@ import { Workload } from './workload.ts';
 const PER_SECOND = 20;
 const SECONDS = 20;
 /** A process that says when it began, in nanoseconds, by the machine's clock. */
-const TELLS_TIME = { adapterConfig: { command: 'date', args: ['+%s%N'] } };
+export const TELLS_TIME = { adapterConfig: { command: 'date', args: ['+%s%N'] } };
 
 /** How long it takes from a wake until its process runs, in milliseconds, for each of many wakes at a steady pace. */
 export async function startLatency(cluster: Cluster, { quick }: Setting): Promise<number[]> {
@@ -14,7 +14,12 @@ export async function startLatency(cluster: Cluster, { quick }: Setting): Promis
   using workload = await Workload.prepare(servers.url, cluster.watcher, 4, TELLS_TIME);
   await workload.openLoop(2 * PER_SECOND, PER_SECOND);
   const sent = await workload.openLoop(quick ? 3 * PER_SECOND : SECONDS * PER_SECOND, PER_SECOND);
-  const { rows } = await cluster.watcher.query<{ run_id: string; written: string }>(
+  return await latencies(cluster, sent);
+}
+
+/** From when each wake was sent to the time that its process read, in milliseconds. */
+export async function latencies({ watcher }: Cluster, sent: ReadonlyMap<string, number>): Promise<number[]> {
+  const { rows } = await watcher.query<{ run_id: string; written: string }>(
     `select run_id, string_agg(convert_from(content, 'UTF8'), '' order by stream_offset) as written
      from heartbeat_run_log_chunks where run_id = any($1) group by run_id`,
     [[...sent.keys()]],

@@ -17,13 +17,15 @@ interface Ended {
 export class Workload implements Disposable {
   private readonly http: HttpClient;
   private readonly watcher: Client;
+  private readonly company: string;
   private readonly agents: readonly string[];
   private readonly waiting = new Map<string, (run: Ended) => void>();
   private polling: Promise<void> | null = null;
 
-  private constructor(http: HttpClient, watcher: Client, agents: readonly string[]) {
+  private constructor(http: HttpClient, watcher: Client, company: string, agents: readonly string[]) {
     this.http = http;
     this.watcher = watcher;
+    this.company = company;
     this.agents = agents;
   }
 
@@ -36,7 +38,19 @@ export class Workload implements Disposable {
       const made = http.post<{ id: string }>(`/companies/${company.id}/agents`, { name: `Agent ${agent}`, ...fields });
       ids.push((await made).id);
     }
-    return new Workload(http, watcher, ids);
+    return new Workload(http, watcher, company.id, ids);
+  }
+
+  /** Gives the environment of all its runs so many slots. @returns its id. */
+  async limit(capacity: number): Promise<string> {
+    const [local] = await this.http.get<{ id: string }[]>(`/companies/${this.company}/environments`);
+    await this.http.patch(`/environments/${local.id}`, { capacity });
+    return local.id;
+  }
+
+  /** Nothing starts in the environment, or what waits may start now. */
+  async steer(environment: string, action: 'drain' | 'activate'): Promise<void> {
+    await this.http.post(`/environments/${environment}/${action}`);
   }
 
   /** Closed loop: each client wakes its agent when its last run has ended. */
@@ -66,19 +80,28 @@ export class Workload implements Disposable {
       await delay(Math.max(0, begunAt + (run * 1000) / perSecond - performance.now()));
       woken.push(this.wake(run));
     }
-    const sent = new Map<string, number>();
-    for (const { wokenAt, ended } of await Promise.all(woken)) sent.set((await ended).id, wokenAt);
-    return sent;
+    return await this.over(await Promise.all(woken));
   }
 
-  /** Wakes everybody at once. @returns when all runs are over. */
-  async together(runs: number): Promise<void> {
+  /**
+   * Wakes everybody at once.
+   * @param whenWoken done when all wakes have been answered.
+   * @returns when each was sent; when all runs are over.
+   */
+  async together(runs: number, whenWoken?: () => Promise<void>): Promise<Map<string, number>> {
     const woken = await Promise.all(Array.from({ length: runs }, (_, run) => this.wake(run)));
-    await Promise.all(woken.map(({ ended }) => ended));
+    await whenWoken?.();
+    return await this.over(woken);
   }
 
   [Symbol.dispose](): void {
     this.http[Symbol.dispose]();
+  }
+
+  private async over(woken: Awaited<ReturnType<Workload['wake']>>[]): Promise<Map<string, number>> {
+    const sent = new Map<string, number>();
+    for (const { wokenAt, ended } of woken) sent.set((await ended).id, wokenAt);
+    return sent;
   }
 
   /** @param task which is never queued twice at once, so that no wake joins another one's run. */

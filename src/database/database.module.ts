@@ -22,7 +22,9 @@ export class DatabaseModule {
       inject: [BerthConfig],
       useFactory: ({ databaseUrl }: BerthConfig) => {
         if (databaseUrl === null) throw new Error('The embedded database has to be started before the application');
-        return ormOptions(connectionOptions(databaseUrl, 'berth', POOL_SIZE, UNANSWERED_MS));
+        const connection = connectionOptions(databaseUrl, 'berth', POOL_SIZE, UNANSWERED_MS);
+        // A request's unit of work comes with its scope.
+        return { ...ormOptions(connection), registerRequestContext: false };
       },
     });
     return { module: DatabaseModule, imports: [orm] };

@@ -54,11 +54,11 @@ export async function readRecord(deployment: Deployment, companyIds: readonly st
   const of = [`{${companyIds.join(',')}}`];
   const runs = await deployment.query<RecordedRun>(
     `select r.id, r.company_id as "companyId", r.agent_id as "agentId", r.status, r.error_code as "errorCode",
-       r.lease_id as "leaseId", r.retry_of_run_id as "retryOfRunId", w.id as "wakeupRequestId",
+       r.lease_id as "leaseId", r.retry_of_run_id as "retryOfRunId", r.wakeup_request_id as "wakeupRequestId",
        r.process_loss_retry_count as "lossRetries", r.shutdown_retry_count as "shutdownRetries",
        (select count(*)::integer from activity_log a where a.company_id = r.company_id and a.entity_type = 'heartbeat_run'
           and a.entity_id = r.id::text and a.action in ${ENDS}) as ends
-     from heartbeat_runs r left join agent_wakeup_requests w on w.id = r.wakeup_request_id
+     from heartbeat_runs r
      where r.company_id = any($1::uuid[]) order by r.id`,
     of,
   );
@@ -72,7 +72,13 @@ export async function readRecord(deployment: Deployment, companyIds: readonly st
   const wakes = await deployment.query<RecordedWake>(
     `select id, company_id as "companyId", status, status_reason as reason, run_id as "runId",
        requested_by_actor_type = 'user' as "isAsked"
-     from agent_wakeup_requests where company_id = any($1::uuid[])`,
+     from agent_wakeup_requests where company_id = any($1::uuid[])
+     union all
+     -- One that became a run at once is kept in that.
+     select r.wakeup_request_id, r.company_id, 'completed', null, r.id, exists (select 1 from activity_log a
+       where a.run_id = r.id and a.action = 'heartbeat.invoked' and a.actor_type = 'user')
+     from heartbeat_runs r where r.company_id = any($1::uuid[]) and r.wakeup_request_id is not null
+       and not exists (select 1 from agent_wakeup_requests w where w.id = r.wakeup_request_id)`,
     of,
   );
   const entries = await deployment.query<{ id: string; companyId: string; value: string | null }>(

@@ -5,6 +5,7 @@ import type { Cut } from '../support/database-proxy.js';
 import { eventually } from '../support/eventually.js';
 import { startProxiedApp, Tally, type ProxiedApp } from '../support/proxied-app.js';
 import { Scenario } from '../support/scenario.js';
+import { WAKES } from '../support/wakes.js';
 
 const CLAIM = /insert into environment_leases/;
 const FINALISE = /ended as \(/;
@@ -46,7 +47,7 @@ describe('a commit whose reply is lost', () => {
     expect(leases).toMatchObject([{ id: run.contextSnapshot.paperclipEnvironment!.leaseId, status: 'released' }]);
     expect(await user.log(runId)).toBe(`${output.replace('LEASE', leases[0].id)}\n`);
     expect(await user.actions(companyId, runId)).toEqual(WHOLE_LIFE);
-    const wakes = `select status from agent_wakeup_requests where run_id = $1`;
+    const wakes = `select status from ${WAKES} where run_id = $1`;
     expect(await app.database.query(wakes, [runId])).toEqual([{ status: 'completed' }]);
   }
 

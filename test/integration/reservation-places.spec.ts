@@ -1,5 +1,7 @@
 import { Callers } from '../support/reservations.js';
+import { PlaceSteps } from '../support/place-steps.js';
 import { Berths } from '../support/places.js';
+import { outcome, startStillApp } from '../support/still-app.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 
 describe('a reservation where a run has left a place', () => {
@@ -44,5 +46,47 @@ describe('a reservation where a run has left a place', () => {
     expect(await at.place(id)).toMatchObject({ state: 'retained' });
     await at.act(id, 'release');
     expect(await callers.ask({ waitSec: 20 })).toMatchObject({ status: 201 });
+  });
+});
+
+describe('a reservation where runs have left several places', () => {
+  let app: TestApp;
+  let at: Berths;
+  let callers: Callers;
+
+  beforeAll(async () => {
+    app = await startStillApp();
+  });
+  afterAll(() => app.close());
+  afterEach(() => at.remove());
+
+  /** Two warm places, which nothing takes down, in an environment with room for so many. */
+  const twoWarm = async (capacity: number) => {
+    const steps = await PlaceSteps.in(app, { capacity, leasePolicy: 'reuse_by_environment' });
+    at = steps.berths;
+    callers = new Callers(app, at.user.api, at.companyId, at.environmentId);
+    const runs = [await steps.claimed(), await steps.claimed()];
+    for (const run of runs) await steps.ready(run);
+    await steps.steps.endAll(runs, outcome.succeeded());
+  };
+  const states = async () => (await at.places()).map(({ state }) => state).sort();
+
+  it('has no more than one of them give way, however often it asks', async () => {
+    await twoWarm(2);
+    for (let time = 0; time < 3; time++) expect(await callers.ask()).toMatchObject({ status: 409 });
+    expect(await states()).toEqual(['cleaning', 'warm']);
+  });
+
+  it('has none of them give way where it is not room that is missing', async () => {
+    await twoWarm(4);
+    const workspace = { environmentId: at.environmentId, name: 'hull', mode: 'exclusive', cwd: '/tmp' };
+    const { body } = await at.user.api.post<{ id: string }>(
+      `/companies/${at.companyId}/execution-workspaces`,
+      workspace,
+    );
+    await callers.acquire({ executionWorkspaceId: body.id });
+    const refused = await callers.ask({ executionWorkspaceId: body.id });
+    expect(refused).toMatchObject({ status: 409, body: { code: 'workspace_occupied' } });
+    expect(await states()).toEqual(['warm', 'warm']);
   });
 });

@@ -11,14 +11,21 @@ export class SentStatements {
 
   /** @returns the statements of the transaction that these bytes commit, or null when they commit none. */
   committedBy(bytes: Buffer): string[] | null {
-    this.rest = Buffer.concat([this.rest, bytes]);
     let committed: string[] | null = null;
-    for (let text = this.next(); text !== null; text = this.next()) {
+    for (const text of this.read(bytes)) {
       if (text === 'begin') this.transaction = [];
       else if (text === 'commit') committed = this.transaction;
-      else if (text !== '') this.transaction.push(text);
+      else this.transaction.push(text);
     }
     return committed;
+  }
+
+  /** @returns the statements that these bytes complete. */
+  read(bytes: Buffer): string[] {
+    this.rest = Buffer.concat([this.rest, bytes]);
+    const read: string[] = [];
+    for (let text = this.next(); text !== null; text = this.next()) if (text !== '') read.push(text);
+    return read;
   }
 
   /** Takes the next whole message: its statement, '' if it carries none, null when there is no whole one. */

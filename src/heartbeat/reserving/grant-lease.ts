@@ -61,10 +61,10 @@ export class GrantLease {
       assertTakesLeases(environment);
       const target = await this.look(wish, place);
       assertUsable(target);
-      if (target.obstacle || !environment.counted) {
-        const warm = environment.kept.filter(({ state }) => state === 'warm').map(({ id }) => id);
-        throw new ObstructedError(target.obstacle ?? 'environment_at_capacity', warm);
-      }
+      const obstacle = target.obstacle ?? (environment.counted ? null : 'environment_at_capacity');
+      // Nothing but room is made by having a place give way.
+      if (obstacle === 'environment_at_capacity') throw new ObstructedError(obstacle, warmIn(environment));
+      if (obstacle) throw new ObstructedError(obstacle);
       const request = this.requestFor(wish, environment, target, run);
       await this.leases.acquire([request]);
       if (place) await this.em.execute('delete from lease_requests where id = ?', [place.id]);
@@ -132,6 +132,8 @@ export class GrantLease {
     };
   }
 }
+
+const warmIn = ({ kept }: ChosenEnvironment) => kept.filter(({ state }) => state === 'warm').map(({ id }) => id);
 
 function assertTakesLeases({ name, deleted, status }: ChosenEnvironment): void {
   if (deleted) throw new UnusableTargetError('environment_deleted', `The environment "${name}" was deleted`);

@@ -83,15 +83,17 @@ export class ReservationsService {
   private async makeRoom(environmentId: string, warmPlaceIds: string[]): Promise<void> {
     if (warmPlaceIds.length === 0) return;
     await inTransaction(this.em, async () => {
-      const kept = (await this.environments.hold([environmentId])).get(environmentId)?.kept ?? [];
-      const coldest = kept.findLast(({ id, state }) => state === 'warm' && warmPlaceIds.includes(id));
+      const environment = (await this.environments.hold([environmentId])).get(environmentId);
+      // While one is being taken down its room comes free by itself: no other one has to go for it.
+      if (!environment || environment.givingWay > 0) return;
+      const coldest = environment.kept.findLast(({ id, state }) => state === 'warm' && warmPlaceIds.includes(id));
       if (coldest) await this.places.evict([coldest.id]);
     });
   }
 
   /** What belongs to another company is not known to this one; neither changes its company. */
   private async assertKnown({ companyId, environmentId, executionWorkspaceId, heartbeatRunId }: LeaseWish) {
-    await this.companies.require(companyId);
+    await this.companies.assertExists(companyId);
     const [known] = await this.em.execute<[Record<'environment' | 'workspace' | 'run', boolean>]>(
       `select exists (select 1 from environments where company_id = c.id and id = ?) as environment,
          exists (select 1 from execution_workspaces where company_id = c.id and id = ?) as workspace,

@@ -4,7 +4,11 @@ const SECRET_NAME =
 /** Ends like a secret, and is a number that everybody may see. */
 const NOT_SECRET = new Set(['fencingToken', 'fencing_token']);
 
+/** What stands where a secret was. */
 export const REDACTED = '[redacted]';
+
+/** Whether what stands under this name is a secret, as far as names tell. */
+export const isSecretName = (name: string): boolean => SECRET_NAME.test(name) && !NOT_SECRET.has(name);
 
 /**
  * A copy without the values of fields that are obviously secrets. It is the second line of defence: an event's details
@@ -14,9 +18,22 @@ export function withoutSecrets(details: Record<string, unknown>): Record<string,
   return Object.fromEntries(Object.entries(details).map(([name, value]) => [name, redact(name, value)]));
 }
 
+/** The texts that stand under names of secrets, however deep. */
+export function textsNamedSecret(json: unknown): string[] {
+  if (typeof json !== 'object' || json === null) return [];
+  return Object.entries(json).flatMap(([name, value]) =>
+    isSecretName(name) ? textsIn(value) : textsNamedSecret(value),
+  );
+}
+
+function textsIn(json: unknown): string[] {
+  if (typeof json === 'string') return [json];
+  return typeof json === 'object' && json !== null ? Object.values(json).flatMap(textsIn) : [];
+}
+
 function redact(name: string, value: unknown): unknown {
   const counts = typeof value === 'number' || typeof value === 'boolean' || value === null;
-  if (!counts && SECRET_NAME.test(name) && !NOT_SECRET.has(name)) return REDACTED;
+  if (!counts && isSecretName(name)) return REDACTED;
   return redactNested(value);
 }
 

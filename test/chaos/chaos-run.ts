@@ -80,32 +80,6 @@ export class ChaosRun {
     return this.yards.map(({ companyId }) => companyId);
   }
 
-  /** How many entries of the record readers were given. */
-  get given(): number {
-    return this.followers.reduce((sum, { follower }) => sum + follower.seen.length, 0);
-  }
-
-  private accompany(): void {
-    const { caller, random, signs, history } = this;
-    const { signal } = this.over;
-    this.companions.push(this.watchBacklog(signal));
-    for (const yard of this.yards.filter(({ capacity }) => capacity !== null)) {
-      for (let holder = 0; holder < 2; holder++) {
-        this.companions.push(new Holder(caller, random, signs, yard, history).work(signal));
-      }
-    }
-    this.companions.push(appendEntries(caller, history, this.yards[0].companyId, signal, this.answersBy.signal));
-  }
-
-  /** Reads along the record of a company. */
-  private follow(yard: Yard, followers: number): void {
-    for (let n = 0; n < followers; n++) {
-      const follower = new Follower(this.deployment, this.random, yard.companyId);
-      this.followers.push({ yard, follower });
-      void follower.follow(this.followed.signal);
-    }
-  }
-
   wake(until: AbortSignal): Promise<void> {
     return this.wakers.wake(until, this.answersBy.signal);
   }
@@ -164,6 +138,28 @@ export class ChaosRun {
     this.history.export(file);
   }
 
+  /** What goes on beside the wakes. */
+  private accompany(): void {
+    const { caller, random, signs, history } = this;
+    const { signal } = this.over;
+    this.companions.push(this.watchBacklog(signal));
+    for (const yard of this.yards.filter(({ capacity }) => capacity !== null)) {
+      for (let holder = 0; holder < 2; holder++) {
+        this.companions.push(new Holder(caller, random, signs, yard, history).work(signal));
+      }
+    }
+    this.companions.push(appendEntries(caller, history, this.yards[0].companyId, signal, this.answersBy.signal));
+  }
+
+  /** Reads along the record of a company. */
+  private follow(yard: Yard, followers: number): void {
+    for (let n = 0; n < followers; n++) {
+      const follower = new Follower(this.deployment, this.random, yard.companyId);
+      this.followers.push({ yard, follower });
+      void follower.follow(this.followed.signal);
+    }
+  }
+
   /** Gives the readers the time to be given what is there. */
   private async delivered({ entries }: FinalRecord): Promise<void> {
     const until = performance.now() + 15_000;
@@ -176,7 +172,8 @@ export class ChaosRun {
   /** Waits for as long as work goes on. */
   private async quiet(): Promise<void> {
     let left = await this.unfinished();
-    for (let since = performance.now(); left > 0 && performance.now() < since + STUCK_MS;) {
+    let since = performance.now();
+    while (left > 0 && performance.now() < since + STUCK_MS) {
       await delay(LOOK_MS);
       const now = await this.unfinished();
       if (now !== left) since = performance.now();
@@ -184,12 +181,13 @@ export class ChaosRun {
     }
   }
 
-  /** How many runs and wakes have not come to their end. */
+  /** How many runs, wakes and leases have not come to their end. */
   private async unfinished(): Promise<number> {
     const [{ count }] = await this.deployment
       .query<{ count: number }>(
         `select (select count(*) from heartbeat_runs where status in ('queued', 'running', 'scheduled_retry'))::integer
-           + (select count(*) from agent_wakeup_requests where finished_at is null)::integer as count`,
+           + (select count(*) from agent_wakeup_requests where finished_at is null)::integer
+           + (select count(*) from environment_leases where status = 'active')::integer as count`,
       )
       .catch(() => [{ count: 1 }]);
     return count;

@@ -139,8 +139,8 @@ export class Harbour {
   /** A warm place gives way to whoever comes and does not fit: only where there is no room. */
   mayGiveWay({ holder: { environmentId } }: Place): boolean {
     const { capacity } = this.berth(environmentId);
-    // Where several act at once there may be room again since.
-    return capacity !== null && (this.isCrowded || this.holding(environmentId).length >= capacity);
+    // Where several act at once there may be room again since, or no limit any more.
+    return this.isCrowded || (capacity !== null && this.holding(environmentId).length >= capacity);
   }
 
   /** @throws Error when that cannot have been acquired. */

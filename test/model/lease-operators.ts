@@ -29,13 +29,14 @@ export class Reap extends LeaseStep<Set<string>> {
     for (const lease of due) {
       if (lease.status !== 'active') continue;
       if (model.isCrowded && !ended.has(lease.id)) continue;
-      const isRevoked = lease.revokeAt <= now;
-      model.end(lease, isRevoked ? 'released' : 'expired');
+      model.end(lease, lease.revokeAt <= now ? 'released' : hadItsTime(lease) ? 'failed' : 'expired');
     }
   }
 }
 
 const isFirst = ({ runId, first }: Lease) => runId !== null && first === null;
+/** A run that was renewed for as long as it could be has timed out; whatever else runs out has expired. */
+const hadItsTime = (lease: Lease) => isFirst(lease) && lease.expiresAt >= lease.lifetimeEndsAt;
 /** A run's own lease that was revoked is ended by its runner, unless it has run out. */
 const isStillOn = (lease: Lease, now: number) => now < lease.expiresAt && (isFirst(lease) || now < lease.revokeAt);
 

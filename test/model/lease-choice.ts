@@ -63,5 +63,7 @@ export const anyLeaseStep: fc.Arbitrary<fc.AsyncCommand<Harbour, LeaseWorld>>[] 
 export const theEnd: readonly LeaseStep[] = [
   new Clock(10_000),
   new Reap(),
+  // What is kept after that is not kept for ever.
+  new Clock(10_000),
   ...Array.from({ length: 10 }, () => new Sweep()),
 ];

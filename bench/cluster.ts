@@ -50,11 +50,13 @@ export class Cluster implements AsyncDisposable {
   }
 }
 
-async function connectWatcher(url: string): Promise<Client> {
+/** A connection to a database of the cluster whose statements are told apart from Berth's. */
+export async function connectWatcher(url: string): Promise<Client> {
   const berth = new Client(url);
   await berth.connect();
   await berth.query(
-    `create extension pg_stat_statements; create extension pg_walinspect; create role ${WATCHER} superuser login`,
+    `create extension pg_stat_statements; create extension pg_walinspect;
+     do $$ begin create role ${WATCHER} superuser login; exception when duplicate_object then null; end $$`,
   );
   await berth.end();
   const address = new URL(url);

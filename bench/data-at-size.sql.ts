@@ -13,6 +13,8 @@ const CAPPED = 10;
 const CAPACITY = 8;
 /** The first half of them are exclusive. */
 const WORKSPACES = 40;
+/** Of the first company; each is used by one agent. */
+const SECRETS = 20;
 /** Agents of the first company that run one thing at a time. */
 const BUSY_AGENTS = 10;
 
@@ -29,6 +31,7 @@ const KINDS = {
   place: 9,
   comment: 10,
   other: 11,
+  secret: 12,
 };
 
 const named = (name: keyof typeof KINDS, begun: string) => `
@@ -41,10 +44,10 @@ export const FUNCTIONS = ({ begun, stepMs, runs, issues, nextTransaction }: Fram
   `create function pg_temp.id(kind integer, n bigint, at timestamptz) returns uuid language sql stable as $$
     select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(kind), 3, '0')
       || '8' || lpad(to_hex(n), 15, '0'))::uuid $$`,
-  ...(['company', 'agent', 'environment', 'workspace', 'issue'] as const).map((name) => named(name, begun)),
+  ...(['company', 'agent', 'environment', 'workspace', 'issue', 'secret'] as const).map((name) => named(name, begun)),
   // Numbers from 1 on, so that the record of how things were made comes before that of what they did.
   `create function pg_temp.sequence(n bigint, k integer) returns bigint language sql stable as
-    $$ select 1000000 + n * 6 + k $$`,
+    $$ select 1000000 + n * 12 + k * 2 $$`,
   `create function pg_temp.transaction(n bigint) returns xid8 language sql stable as
     $$ select greatest(3, n * ${nextTransaction - 1} / ${runs})::text::xid8 $$`,
   `create function pg_temp.history(first bigint, past bigint) returns table (n bigint, company integer, run_id uuid,
@@ -84,9 +87,9 @@ const LOCAL = 'local';
 const MAKES_PLACES = 'sandbox';
 
 const created = (kind: string, action: string, rows: string, first: number) => `
-  insert into activity_log (id, seq, tx, company_id, actor_type, actor_id, action, entity_type, entity_id, details, created_at)
+  insert into activity_rows (seq, tx, company_id, actor_type, actor_id, action, entity_type, entity_id, details, created_at)
   overriding system value
-  select pg_temp.id(${KINDS.other}, ${first} + n, at), ${first} + n, '3', company_id, 'user', 'operator', '${action}', '${kind}', id, '{}', at
+  select ${first} + n, '3', company_id, 'user', 'operator', '${action}', '${kind}', id, '{}', at
   from (${rows}) made (n, id, company_id, at)`;
 
 /** Companies, agents, environments, workspaces and issues, and that they were made. */
@@ -112,6 +115,14 @@ export const DIMENSIONS = ({ begun, issues, issuesElsewhere, live }: Frame): str
        case when n = 0 or n >= ${ENVIRONMENTS} then '${LOCAL}' else '${MAKES_PLACES}' end,
        case when n = ${ENVIRONMENTS} then ${runsInSecond} when n between 1 and ${CAPPED} then ${CAPACITY} end, ${at}, ${at}
      from generate_series(0, ${ENVIRONMENTS + COMPANIES - 2}) n`,
+    `insert into secrets (id, company_id, name, created_at, updated_at)
+     select pg_temp.secret(n), pg_temp.company(0), 'Token ' || n, ${at}, ${at} from generate_series(0, ${SECRETS - 1}) n`,
+    `insert into secret_versions (company_id, secret_id, version, key_id, nonce, ciphertext, created_at)
+     select company_id, id, 1, 'k', substring(decode(md5(id::text), 'hex') for 12), decode(repeat('00', 32), 'hex'), ${at}
+     from secrets`,
+    `insert into secret_references (company_id, secret_id, agent_id, path)
+     select pg_temp.company(0), pg_temp.secret(n), pg_temp.agent(n), 'adapterConfig.env.TOKEN'
+     from generate_series(0, ${SECRETS - 1}) n`,
     `insert into execution_workspaces (id, company_id, environment_id, name, mode, cwd, created_at, updated_at)
      select pg_temp.workspace(n), pg_temp.company(0), pg_temp.environment(${CAPPED + 1} + n % 5), 'Bay ' || n,
        case when n < ${WORKSPACES / 2} then 'exclusive' else 'shared' end, '/srv/bay/' || n, ${at}, ${at}
@@ -130,6 +141,7 @@ export const DIMENSIONS = ({ begun, issues, issuesElsewhere, live }: Frame): str
     created('agent', 'agent.created', made('agents'), 1_000),
     created('environment', 'environment.created', made('environments'), 2_000),
     created('execution_workspace', 'workspace.created', made('execution_workspaces'), 3_000),
+    created('secret', 'secret.created', made('secrets'), 4_000),
     created('issue', 'issue.created', made('issues'), 10_000),
     `insert into runners (id, host, host_name, pid, slots, version, started_at, last_seen_at, stopped_at)
      select pg_temp.id(${KINDS.other}, n, ${at}), 'host-' || n % 4, 'harbour-' || n % 4, 1000 + n, 10, '0.1.0', ${at}, ${at}, ${at}
@@ -137,43 +149,44 @@ export const DIMENSIONS = ({ begun, issues, issuesElsewhere, live }: Frame): str
   ];
 };
 
-const CONTEXT = `jsonb_build_object('issueId', issue_id, 'wakeReason', 'issue_assigned', 'wakeSource', 'assignment',
-  'wakeTriggerDetail', 'system', 'paperclipEnvironment', jsonb_build_object('id', environment_id, 'name', 'Berth', 'driver',
-  '${LOCAL}', 'leaseId', lease_id, 'fencingToken', n + 1, 'decidedBy', 'default'))`;
-const PLACEMENT = `jsonb_build_object('decidedBy', 'default', 'references', '{"issue": null, "workspace": null, "agent": null,
-  "company": null}'::jsonb, 'environmentId', environment_id, 'host', 'host-1', 'slot', slot, 'place', null, 'found',
-  '{"agent": {"running": 0, "cap": 5}, "company": null, "environment": null, "workspace": null}'::jsonb, 'waitedFor', null)`;
-const LEASE_DETAILS = `jsonb_build_object('environmentId', environment_id, 'driver', '${LOCAL}', 'leasePolicy', 'ephemeral',
-  'provider', '${LOCAL}', 'executionWorkspaceId', workspace_id, 'issueId', issue_id, 'holder', 'run:' || run_id, 'status',`;
-const RUN_DETAILS = `jsonb_build_object('leaseId', lease_id, 'environmentId', environment_id, 'runnerId', '1', 'host', 'host-1',
-  'issueId', issue_id)`;
+const CONTEXT = `jsonb_build_object('issueId', issue_id, 'wakeReason', 'issue_assigned', 'wakeReasons', '["issue_assigned"]'::jsonb)`;
+const PLACEMENT = `'{"decidedBy": "default", "environmentName": "Berth", "found": {"agent": {"running": 0, "cap": 5}}}'::jsonb`;
 const AUTHOR = `'system', 'runner:1'`;
+const LEASE_COLUMNS = `lease_id, environment_id, execution_workspace_id, issue_id, driver, lease_policy, host`;
+const NO_LEASE = `null::uuid, null::uuid, null::uuid, null::uuid, null, null, null`;
+const ITS_LEASE = `h.lease_id, h.environment_id, h.workspace_id, h.issue_id, '${LOCAL}', 'ephemeral',`;
+const SUCCEEDED = `h.status = 'succeeded' and h.lease_status = 'released'`;
+const ENDED_DETAILS = `jsonb_build_object('leaseId', h.lease_id, 'issueId', h.issue_id, 'errorCode', 'adapter_failed')`;
+const LEASE_DETAILS = `jsonb_build_object('environmentId', h.environment_id, 'driver', '${LOCAL}', 'leasePolicy', 'ephemeral',
+  'provider', '${LOCAL}', 'executionWorkspaceId', h.workspace_id, 'issueId', h.issue_id, 'status', h.lease_status)`;
 
-/** Five entries of one run: of its number, the time, the actor, what happened, to what, and what it says. */
-const ENTRIES = `(values
-  (1, h.created_at, 'user', 'operator', 'heartbeat.invoked', 'heartbeat_run', h.run_id, jsonb_build_object('source', 'on_demand', 'issueId', h.issue_id)),
-  (2, h.started_at, ${AUTHOR}, 'environment.lease_acquired', 'environment_lease', h.lease_id, ${LEASE_DETAILS} 'active')),
-  (3, h.started_at, ${AUTHOR}, 'heartbeat.started', 'heartbeat_run', h.run_id, ${RUN_DETAILS}),
-  (4, h.ended_at, ${AUTHOR}, 'heartbeat.' || h.status, 'heartbeat_run', h.run_id, ${RUN_DETAILS}),
-  (5, h.ended_at, ${AUTHOR}, 'environment.lease_' || h.lease_status, 'environment_lease', h.lease_id, ${LEASE_DETAILS} h.lease_status))
-  ) entry (k, at, actor_type, actor_id, action, entity_type, entity_id, details)`;
+/** The rows of one run: of its number, when, the actor, what happened, to what other than it, what it says, and its lease. */
+const ROWS = `(values
+  (1, h.created_at, 'user', 'operator', 'heartbeat.invoked', null, null, jsonb_build_object('source', 'on_demand'), ${NO_LEASE}),
+  (2, h.started_at, ${AUTHOR}, 'heartbeat.started', null, null, null, ${ITS_LEASE} 'host-1'),
+  (3, h.ended_at, ${AUTHOR}, 'heartbeat.succeeded', null, null, null, ${ITS_LEASE} null),
+  (4, h.ended_at, ${AUTHOR}, 'heartbeat.' || h.status, null, null, ${ENDED_DETAILS}, ${NO_LEASE}),
+  (5, h.ended_at, ${AUTHOR}, 'environment.lease_' || h.lease_status, 'environment_lease', h.lease_id, ${LEASE_DETAILS}, ${NO_LEASE})
+  ) entry (k, at, actor_type, actor_id, action, entity_type, entity_id, details, ${LEASE_COLUMNS})`;
 
-const record = (history: string, entries: string) => `
-  insert into activity_log (id, seq, tx, company_id, actor_type, actor_id, action, entity_type, entity_id, agent_id, run_id, details, created_at)
+const record = (history: string, rows: string) => `
+  insert into activity_rows (seq, tx, company_id, actor_type, actor_id, action, entity_type, entity_id, agent_id, run_id, details,
+    created_at, ${LEASE_COLUMNS})
   overriding system value
-  select pg_temp.id(${KINDS.other}, pg_temp.sequence(h.n, k), at), pg_temp.sequence(h.n, k), pg_temp.transaction(h.n), h.company_id,
-    entry.actor_type, entry.actor_id, entry.action, entry.entity_type, entry.entity_id, h.agent_id, h.run_id, entry.details, entry.at
-  from ${history} h cross join lateral ${ENTRIES} where ${entries} order by h.n, k`;
+  select pg_temp.sequence(h.n, k), pg_temp.transaction(h.n), h.company_id, entry.actor_type, entry.actor_id, entry.action,
+    entry.entity_type, entry.entity_id::text, h.agent_id, h.run_id, entry.details, entry.at,
+    ${LEASE_COLUMNS.replaceAll(/\w+/g, 'entry.$&')}
+  from ${history} h cross join lateral ${ROWS} where ${rows} order by h.n, k`;
 
 /** What ended runs left. */
 export const HISTORY = (from: number, past: number): string[] => [
   `truncate these`,
   `insert into these select * from pg_temp.history(${from}, ${past})`,
+  // Some wakes joined a run that was queued already.
   `insert into agent_wakeup_requests (id, company_id, agent_id, issue_id, run_id, source, trigger_detail, reason, status,
-     requested_by_actor_type, requested_by_actor_id, claimed_at, finished_at, created_at, updated_at)
-   select wake_id, company_id, agent_id, issue_id, run_id, 'on_demand', 'manual', 'issue_assigned',
-     case status when 'succeeded' then 'completed' when 'cancelled' then 'cancelled' else 'failed' end,
-     'user', 'operator', started_at, ended_at, created_at, ended_at from these h`,
+     requested_by_actor_type, requested_by_actor_id, finished_at, created_at, updated_at)
+   select pg_temp.id(${KINDS.other}, n, created_at), company_id, agent_id, issue_id, run_id, 'on_demand', 'manual', 'issue_assigned',
+     'coalesced', 'user', 'operator', created_at, created_at, created_at from these h where n % 4 = 0`,
   `insert into heartbeat_runs (id, company_id, agent_id, issue_id, wakeup_request_id, invocation_source, trigger_detail, status,
      due_at, context_snapshot, placement, lease_id, runner_id, process_pid, process_group_id, process_started_at, log_bytes,
      stdout_excerpt, exit_code, error, error_code, result_json, started_at, finished_at, created_at, updated_at)
@@ -183,7 +196,7 @@ export const HISTORY = (from: number, past: number): string[] => [
      '{"result": "done"}', started_at, ended_at, created_at, ended_at from these h`,
   `insert into environment_leases (id, company_id, environment_id, execution_workspace_id, workspace_mode, issue_id, heartbeat_run_id,
      run_lease_id, holder, status, provider, slot, place_id, fencing_token, runner_id, host, acquired_at, last_used_at, expires_at,
-     lifetime_ends_at, released_at, held_until, failure_reason, created_at, updated_at)
+     lifetime_ends_at, released_at, held_until, failure_reason, created_at, updated_at) overriding system value
    select lease_id, company_id, environment_id, workspace_id, workspace_mode, issue_id, run_id, lease_id, 'run:' || run_id,
      lease_status, '${LOCAL}', slot, place_id, n + 1, '1', 'host-1', started_at, ended_at, ended_at + interval '60 s',
      started_at + interval '1 day', ended_at, case when place_state is distinct from 'retained' then ended_at end,
@@ -194,10 +207,10 @@ export const HISTORY = (from: number, past: number): string[] => [
      started_at, case when place_state = 'retained' then now() + interval '1 day' end, case when place_state = 'gone' then ended_at end,
      started_at, ended_at from these h where place_id is not null`,
   // A place is as its last entry says.
-  record('these', 'true'),
-  `insert into activity_log (id, seq, tx, company_id, actor_type, actor_id, action, entity_type, entity_id, details, created_at)
+  record('these', `case when ${SUCCEEDED} then k <= 3 else k <> 3 end`),
+  `insert into activity_rows (seq, tx, company_id, actor_type, actor_id, action, entity_type, entity_id, details, created_at)
    overriding system value
-   select pg_temp.id(${KINDS.other}, pg_temp.sequence(n, 6), ended_at), pg_temp.sequence(n, 6), pg_temp.transaction(n), company_id,
+   select pg_temp.sequence(n, 6), pg_temp.transaction(n), company_id,
      ${AUTHOR}, 'environment.place_' || place_state, 'environment_place', place_id, jsonb_build_object('state', place_state), ended_at
    from these h where place_id is not null`,
   `insert into issue_comments (id, company_id, issue_id, author_type, author_agent_id, created_by_run_id, body, created_at)
@@ -230,14 +243,7 @@ export const LIVE = ({ runs, live, waiting }: Frame): string[] => {
   const inQueue = `(select n, pg_temp.id(${KINDS.run}, n, at) as run_id, pg_temp.id(${KINDS.wake}, n, at) as wake_id, null::uuid as lease_id,
     pg_temp.company(company) as company_id, pg_temp.agent(agent) as agent_id, null::uuid as issue_id, null::uuid as workspace_id,
     null::uuid as environment_id, 'queued' as status, '' as lease_status, at as created_at, at as started_at, at as ended_at from ${queued} q)`;
-  const wake = (status: string, rows: string) => `
-    insert into agent_wakeup_requests (id, company_id, agent_id, issue_id, run_id, source, trigger_detail, reason, status,
-      requested_by_actor_type, requested_by_actor_id, claimed_at, created_at, updated_at)
-    select wake_id, company_id, agent_id, issue_id, run_id, 'on_demand', 'manual', 'issue_assigned', '${status}', 'user', 'operator',
-      started_at, created_at, created_at from ${rows} h`;
   return [
-    wake('claimed', these),
-    wake('queued', inQueue),
     `insert into heartbeat_runs (id, company_id, agent_id, issue_id, wakeup_request_id, invocation_source, trigger_detail, status, due_at,
        context_snapshot, placement, lease_id, runner_id, started_at, created_at, updated_at)
      select run_id, company_id, agent_id, issue_id, wake_id, 'on_demand', 'manual', status, created_at, ${CONTEXT}, ${PLACEMENT}, lease_id,
@@ -249,9 +255,10 @@ export const LIVE = ({ runs, live, waiting }: Frame): string[] => {
     // Nobody renews these: they would be reaped if they did not last.
     `insert into environment_leases (id, company_id, environment_id, issue_id, heartbeat_run_id, run_lease_id, holder, status, provider,
        slot, fencing_token, runner_id, host, acquired_at, last_used_at, expires_at, lifetime_ends_at, created_at, updated_at)
+       overriding system value
      select lease_id, company_id, environment_id, issue_id, run_id, lease_id, 'run:' || run_id, 'active', '${LOCAL}', slot, n + 1, '1', 'host-1',
        started_at, started_at, started_at + interval '1 day', started_at + interval '1 day', started_at, started_at from ${these} h`,
-    record(these, 'k <= 3'),
+    record(these, 'k <= 2'),
     record(inQueue, 'k = 1'),
     `insert into agent_wakeup_requests (id, company_id, agent_id, issue_id, source, trigger_detail, reason, status, requested_by_actor_type,
        requested_by_actor_id, created_at, updated_at)
@@ -259,7 +266,7 @@ export const LIVE = ({ runs, live, waiting }: Frame): string[] => {
        pg_temp.issue(issue), 'automation', 'system', 'issue_commented', 'deferred_issue_execution', 'user', 'operator', now(), now()
      from (select least(${AGENTS}, ${live - AGENTS_ELSEWHERE}) as busy) b, generate_series(0, ${waiting - 1}) k,
        lateral (select k % busy as issue) i`,
-    `select setval(pg_get_serial_sequence('activity_log', 'seq'), (select max(seq) from activity_log))`,
+    `select setval(pg_get_serial_sequence('activity_rows', 'seq'), (select max(seq) from activity_rows))`,
     `select setval('fencing_token', ${first + waiting})`,
   ];
 };

@@ -88,6 +88,8 @@ export class Meter {
   }
 
   private async written(from: string, to: string): Promise<Pick<Cost, 'commits' | 'walBytes' | 'fullPageBytes'>> {
+    // PostgreSQL refuses to look where there is nothing.
+    if (from === to) return { commits: 0, walBytes: 0, fullPageBytes: 0 };
     const { rows } = await this.watcher.query<Record<'commits' | 'bytes' | 'full_pages', string | null>>(
       `select sum(count) filter (where "resource_manager/record_type" = 'Transaction/COMMIT') as commits,
          sum(record_size) as bytes, sum(fpi_size) as full_pages

@@ -1,6 +1,7 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { BerthConfig } from './config/config.js';
 import { loadConfig } from './config/load-config.js';
+import { readyMessage } from './config/ready-message.js';
 import { StartupError } from './config/startup-error.js';
 import { EmbeddedPostgres } from './database/embedded/embedded-postgres.js';
 import { lockHome } from './database/home-lock.js';
@@ -22,8 +23,7 @@ async function start(): Promise<void> {
     () => close(app),
     () => drain(app, enough.signal),
   );
-  const address = config.port === 0 ? await app.getUrl() : `http://${config.host}:${config.port}`;
-  process.stdout.write(`Berth is ready. The API is at ${address}/api, its documentation at ${address}/docs.\n`);
+  process.stdout.write(`${readyMessage(withDatabase)}\n`);
   giveBackMemoryWhenIdle();
 }
 

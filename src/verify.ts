@@ -1,37 +1,13 @@
-import { stat } from 'node:fs/promises';
-import path from 'node:path';
 import type { CheckResult } from './activity/verify/check.js';
 import { verifyRecord } from './activity/verify/verify-record.js';
 import { loadConfig } from './config/load-config.js';
 import { StartupError } from './config/startup-error.js';
-import { EmbeddedPostgres } from './database/embedded/embedded-postgres.js';
-import { lockHome } from './database/home-lock.js';
 import { requireSchema } from './database/migrations.js';
 import { checkServer } from './database/server-check.js';
+import { openDatabase } from './offline-database.js';
 
 /** How long one query may take: nobody waits on a connection here. */
 const STATEMENT_SEC = 3600;
-
-interface Database {
-  readonly url: string;
-  close(): Promise<void>;
-}
-
-/** The database that Berth has here, whether it runs or not; what was stopped is stopped again. */
-async function openDatabase(): Promise<Database> {
-  const { databaseUrl, home } = loadConfig(process.env, process.cwd());
-  const running = databaseUrl ?? (await EmbeddedPostgres.find(home, 'berth'));
-  if (running !== null) return { url: running, close: () => Promise.resolve() };
-  const isThere = await stat(path.join(home, 'postgres')).catch(() => null);
-  if (!isThere) {
-    throw new StartupError(
-      `There is no database in ${home}. Set BERTH_HOME or BERTH_DATABASE_URL as for Berth itself.`,
-    );
-  }
-  const unlock = await lockHome(home);
-  const postgres = await EmbeddedPostgres.start(home);
-  return { url: postgres.url('berth'), close: () => postgres.stop().then(unlock) };
-}
 
 function print({ name, claim, checked, found, divergences }: CheckResult): void {
   const verdict = found === 0 ? 'ok' : `${found} DIVERGE`;
@@ -44,7 +20,7 @@ function print({ name, claim, checked, found, divergences }: CheckResult): void 
 
 /** @returns whether the record and the state agree. */
 async function verify(): Promise<boolean> {
-  const database = await openDatabase();
+  const database = await openDatabase(loadConfig(process.env, process.cwd()));
   const interrupted = () => void database.close().finally(() => process.exit(INTERRUPTED));
   process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
   try {

@@ -1,7 +1,8 @@
 // Who may know whom. A module may import from itself, from the modules named here, and from whatever those may import.
 // Speech in the other direction is by domain event.
 export const modules = {
-  config: [],
+  redaction: [],
+  config: ['redaction'],
   errors: [],
   events: [],
   metrics: [],
@@ -9,12 +10,14 @@ export const modules = {
   http: ['config', 'database', 'errors', 'events', 'metrics'],
   auth: ['http'],
   companies: ['auth'],
-  agents: ['companies'],
+  secrets: ['companies'],
+  agents: ['secrets'],
   issues: ['agents'],
-  environments: ['companies'],
+  environments: ['secrets'],
   leases: ['environments'],
   heartbeat: ['leases', 'issues'],
   activity: ['heartbeat'],
+  retention: ['activity'],
   health: ['heartbeat'],
 };
 

@@ -29,7 +29,8 @@ export interface Steps extends AsyncDisposable {
 /** @param watcher a connection to the same database. */
 export async function startSteps(home: string, databaseUrl: string, watcher: Client): Promise<Steps> {
   const defaults = loadConfig({ BERTH_LOG_LEVEL: 'error', BERTH_PORT: '0' }, home);
-  const config = defaults.with({ home, databaseUrl, roles: new Set(['api']) });
+  const keepAll = { activityDays: 0, runDays: 0, runLogDays: 0 };
+  const config = defaults.with({ home, databaseUrl, roles: new Set(['api']), retention: keepAll });
   const app = await bootstrap(config);
   const loops = [Reaper, PlaceSweeper, Timers, Waits].map((loop) => app.get(loop, { strict: false }));
   await Promise.all(loops.map((loop) => loop.beforeApplicationShutdown()));

@@ -2,7 +2,7 @@ import { Client } from 'pg';
 import { newId } from '#berth/database/id.js';
 
 /**
- * What Berth writes when it provisions a run, as one statement: run, lease, and both entries of the record. Left out is
+ * What Berth writes when it provisions a run, as one statement: run, lease, and the row of the record that tells of both. Left out is
  * what Berth does besides: choosing the run, locking and counting what decides, the wake's and the agent's own rows.
  */
 export const PROVISION = `
@@ -16,14 +16,13 @@ with run as (
 lease as (
   insert into environment_leases (id, company_id, environment_id, heartbeat_run_id, run_lease_id, holder, status,
     lease_policy, provider, runner_id, host, ttl_sec, acquired_at, last_used_at, expires_at, lifetime_ends_at)
-  select $2, company_id, ($6::jsonb ->> 'environmentId')::uuid, id, $2, 'run:' || id, 'active', 'ephemeral', 'local', $3,
-    $6::jsonb ->> 'host', 60, at, at, at + interval '60 s', at + interval '86400 s'
+  select $2, company_id, $7, id, $2, 'run:' || id, 'active', 'ephemeral', 'local', $3, $8, 60, at, at, at + interval '60 s', at + interval '86400 s'
   from run, clock_timestamp() at)
-insert into activity_log (id, company_id, actor_type, actor_id, action, entity_type, entity_id, agent_id, run_id, details)
-select x.id, run.company_id, 'system', 'runner:' || $3, x.action, x.type, x.entity, run.agent_id, run.id, x.details
-from run, (values
-  ($7::uuid, 'environment.lease_acquired', 'environment_lease', $2::text, $9::jsonb),
-  ($8::uuid, 'heartbeat.started', 'heartbeat_run', $1::text, $10::jsonb)) x (id, action, type, entity, details)`;
+insert into activity_rows (company_id, actor_type, actor_id, action, agent_id, run_id, lease_id, environment_id, driver,
+  lease_policy, host)
+select company_id, 'system', 'runner:' || $3, 'heartbeat.started', agent_id, id, $2, $7,
+  'local', 'ephemeral', $8
+from run`;
 
 /** The same of finalising it; fenced by the lease. */
 export const FINALISE = `
@@ -36,11 +35,9 @@ lease as (
   update environment_leases l
   set status = 'released', released_at = clock_timestamp(), held_until = clock_timestamp(), updated_at = now()
   from run where l.id = $2 and l.status = 'active')
-insert into activity_log (id, company_id, actor_type, actor_id, action, entity_type, entity_id, agent_id, run_id, details)
-select x.id, run.company_id, 'system', 'runner:' || $3, x.action, x.type, x.entity, run.agent_id, run.id, x.details
-from run, (values
-  ($5::uuid, 'heartbeat.succeeded', 'heartbeat_run', $1::text, $7::jsonb),
-  ($6::uuid, 'environment.lease_released', 'environment_lease', $2::text, $8::jsonb)) x (id, action, type, entity, details)`;
+insert into activity_rows (company_id, actor_type, actor_id, action, agent_id, run_id, lease_id, environment_id, driver,
+  lease_policy)
+select company_id, 'system', 'runner:' || $3, 'heartbeat.succeeded', agent_id, id, $2, $5, 'local', 'ephemeral' from run`;
 
 /** What a cycle of Berth's wrote, which those of the floor write again: the values that are the same in all of them. */
 export interface Template {
@@ -49,22 +46,15 @@ export interface Template {
   readonly context: object;
   readonly placement: object;
   readonly result: object;
-  readonly acquired: object;
-  readonly started: object;
-  readonly succeeded: object;
-  readonly released: object;
+  readonly environment: string;
+  readonly host: string;
 }
 
 export async function templateOf(run: string, client: Client): Promise<Template> {
   const { rows } = await client.query<Template>(
-    `select runner_id as runner, token_hash as token, context_snapshot as context, placement, result_json as result, a.*
-     from heartbeat_runs r, (select
-         max(details::text) filter (where action = 'environment.lease_acquired')::jsonb as acquired,
-         max(details::text) filter (where action = 'heartbeat.started')::jsonb as started,
-         max(details::text) filter (where action = 'heartbeat.succeeded')::jsonb as succeeded,
-         max(details::text) filter (where action = 'environment.lease_released')::jsonb as released
-       from activity_log where run_id = $1) a
-     where r.id = $1`,
+    `select r.runner_id as runner, token_hash as token, context_snapshot as context, placement, result_json as result,
+       environment_id as environment, host
+     from heartbeat_runs r join environment_leases l on l.id = r.lease_id where r.id = $1`,
     [run],
   );
   return rows[0];
@@ -74,9 +64,9 @@ export async function templateOf(run: string, client: Client): Promise<Template>
 export const valuesOf = (template: Template, run: string, lease: string) => ({
   provision: [
     ...[run, lease, template.runner, template.token, template.context, template.placement],
-    ...[newId(), newId(), template.acquired, template.started],
+    ...[template.environment, template.host],
   ],
-  finalise: [run, lease, template.runner, template.result, newId(), newId(), template.succeeded, template.released],
+  finalise: [run, lease, template.runner, template.result, template.environment],
 });
 
 /** Clients that send these statements, prepared, and nothing else. */
@@ -101,7 +91,7 @@ export class Floor implements AsyncDisposable {
     const { provision, finalise } = valuesOf(this.template, run, newId());
     const started = await client.query({ name: 'provision', text: PROVISION, values: provision });
     const ended = await client.query({ name: 'finalise', text: FINALISE, values: finalise });
-    if (started.rowCount !== 2 || ended.rowCount !== 2)
+    if (started.rowCount !== 1 || ended.rowCount !== 1)
       throw new Error(`The floor's cycle of run ${run} wrote too little`);
   }
 

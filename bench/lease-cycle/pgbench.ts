@@ -48,9 +48,6 @@ function scriptFor(template: Template, batch: number, each: number): string {
   const idOf = (kind: string, variable: string) =>
     `('${countable(kind, batch)}' || lpad(to_hex(:${variable}::bigint), 12, '0'))::uuid`;
   const { provision, finalise } = valuesOf(template, idOf('a', 'run'), idOf('b', 'run'));
-  // Those of the entries are drawn as well: on the other side they are values that the client has made.
-  for (const at of [6, 7]) provision[at] = 'uuidv7()';
-  for (const at of [4, 5]) finalise[at] = 'uuidv7()';
   return [
     `\\set run :client_id * ${each} + :cycle`,
     `\\set cycle :cycle + 1`,

@@ -42,13 +42,7 @@ export class Queue {
 
 const QUEUE = `
 with wanted as (
-  select * from jsonb_to_recordset($1) x(run uuid, wake uuid, agent uuid, company uuid, task text)),
-wakes as (
-  insert into agent_wakeup_requests (id, company_id, agent_id, run_id, source, trigger_detail, payload, status,
-    requested_by_actor_type, requested_by_actor_id)
-  select wake, company, agent, run, 'on_demand', 'manual', jsonb_build_object('taskKey', task), 'queued',
-    'user', 'local-operator' from wanted)
+  select * from jsonb_to_recordset($1) x(run uuid, wake uuid, agent uuid, company uuid, task text))
 insert into heartbeat_runs (id, company_id, agent_id, wakeup_request_id, invocation_source, trigger_detail, status,
   context_snapshot)
-select run, company, agent, wake, 'on_demand', 'manual', 'queued', jsonb_build_object('source', 'on_demand', 'taskKey', task,
-  'wakeReason', null, 'wakeReasons', '[]'::jsonb, 'triggerDetail', 'manual') from wanted`;
+select run, company, agent, wake, 'on_demand', 'manual', 'queued', jsonb_build_object('taskKey', task) from wanted`;

@@ -4,7 +4,7 @@ import type { Client } from 'pg';
 const ID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;
 const TIME = /^\d{4}-\d\d-\d\dT[\d:.]+\+00:00$/;
 /** Drawn by the database for each row, and a secret's hash. */
-const DRAWN = new Set(['seq', 'tx', 'fencing_token', 'token_hash', 'fencingToken', 'taskKey']);
+const DRAWN = new Set(['seq', 'row_seq', 'tx', 'fencing_token', 'token_hash', 'fencingToken', 'taskKey']);
 
 /**
  * Makes sure that two runs have left the same rows, apart from ids and times.

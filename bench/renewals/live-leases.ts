@@ -21,10 +21,6 @@ export async function makeLiveLeases(client: Client, count: number, runners: rea
        select uuidv7() as id, uuidv7() as lease, gen_random_uuid() as wake, a.id as agent, s.n,
          ($2::text[])[1 + s.n % array_length($2::text[], 1)] as runner
        from generate_series(1, $1::integer) s(n) join numbered a on a.n = 1 + s.n % 100),
-     wake as (
-       insert into agent_wakeup_requests (id, company_id, agent_id, run_id, source, status, requested_by_actor_type,
-         requested_by_actor_id)
-       select wake, company.id, agent, run.id, 'on_demand', 'claimed', 'user', 'bench' from run, company),
      started as (
        insert into heartbeat_runs (id, company_id, agent_id, wakeup_request_id, invocation_source, status, lease_id,
          runner_id, started_at)

@@ -20,7 +20,7 @@ export const renewals: Benchmark = {
     `10,000 live leases of ${RUNNERS} runner processes at the default TTL of 60 s: every ${PERIOD_SEC} s each runner ` +
     'renews its own with one statement, and every second it looks for runs that have to stop, and every process for ' +
     'leases that ran out. CPU is of the runners and PostgreSQL together; the same processes without leases are beside ' +
-    'it. Then renewals one after the other, with what they leave in the table, for each way to store leases.',
+    'it. Then renewals one after the other, with what they leave in the table, as leases are stored and as they once were (docs/decisions/0014).',
   run,
 };
 

@@ -2,7 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger, type OnModuleDestroy } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { CompaniesService } from '../companies/companies.service.js';
+import { BerthConfig } from '../config/config.js';
 import { DomainError } from '../errors/domain-error.js';
+import { StreamSeats } from '../http/limits/stream-seats.js';
 import { Metrics } from '../metrics/metrics.js';
 import { ActivityFeed, type FeedSubscription } from './activity-feed.js';
 import type { ActivityStreamQueryDto } from './activity.dto.js';
@@ -42,6 +44,7 @@ export class ShuttingDownError extends DomainError {
 export class ActivityStreams implements OnModuleDestroy {
   private readonly logger = new Logger(ActivityStreams.name);
   private readonly connections = new Set<SseConnection>();
+  private readonly seats: StreamSeats;
   private shuttingDown = false;
 
   constructor(
@@ -49,7 +52,10 @@ export class ActivityStreams implements OnModuleDestroy {
     private readonly reader: StreamReader,
     private readonly feed: ActivityFeed,
     private readonly metrics: Metrics,
-  ) {}
+    private readonly config: BerthConfig,
+  ) {
+    this.seats = new StreamSeats(config);
+  }
 
   /** Streams keep the server from closing, so they end first. */
   onModuleDestroy(): void {
@@ -60,7 +66,8 @@ export class ActivityStreams implements OnModuleDestroy {
   /**
    * Serves one client until it leaves.
    * @param lastEventId the last event that it has seen, if it resumes.
-   * @throws NotFoundError, InvalidInputError, CursorOfAnotherHistoryError, before anything is answered
+   * @throws NotFoundError, InvalidInputError, CursorOfAnotherHistoryError, EntriesRemovedError, TooManyStreamsError, before
+   * anything is answered
    */
   async serve(
     companyId: string,
@@ -69,26 +76,45 @@ export class ActivityStreams implements OnModuleDestroy {
     reply: FastifyReply,
   ): Promise<void> {
     if (this.shuttingDown) throw new ShuttingDownError();
-    await this.companies.require(companyId);
+    await this.companies.assertExists(companyId);
+    const leave = this.seats.take(reply.request);
+    try {
+      await this.serveSeated(companyId, lastEventId, from, reply);
+    } finally {
+      leave();
+    }
+  }
+
+  private async serveSeated(
+    companyId: string,
+    lastEventId: string | undefined,
+    from: ActivityStreamQueryDto['from'],
+    reply: FastifyReply,
+  ): Promise<void> {
     // Subscribed before the start is decided, so that nothing falls in between.
     const subscription = this.feed.subscribe(companyId);
     try {
-      const cursor = await this.start(lastEventId, from);
+      const cursor = await this.start(companyId, lastEventId, from);
       await this.run(subscription, cursor, reply);
     } finally {
       subscription.end();
     }
   }
 
-  private async start(lastEventId: string | undefined, from: 'now' | 'start' = 'now'): Promise<StreamCursor> {
-    if (!lastEventId) return this.reader.cursorAt(from);
+  private async start(
+    companyId: string,
+    lastEventId: string | undefined,
+    from: 'now' | 'start' = 'now',
+  ): Promise<StreamCursor> {
+    if (!lastEventId) return this.reader.cursorAt(from, companyId);
     const cursor = parseCursor(lastEventId);
     await this.reader.verify(cursor);
+    await this.reader.verifyComplete(companyId, cursor);
     return cursor;
   }
 
   private async run(subscription: FeedSubscription, start: StreamCursor, reply: FastifyReply): Promise<void> {
-    const connection = SseConnection.open(reply);
+    const connection = SseConnection.open(reply, this.config.clientTimeoutSec * 1000);
     this.connections.add(connection);
     const endOfLife = setTimeout(() => connection.end(), LIFETIME_MS);
     try {

@@ -1,6 +1,7 @@
 import { Body, Controller, Get, Headers, Param, Post, Query, Res } from '@nestjs/common';
 import { ApiCreatedResponse, ApiGoneResponse, ApiHeader, ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
+import { Access } from '../auth/access.decorator.js';
 import type { Page } from '../database/page.js';
 import { ApiPage } from '../http/api-page.decorator.js';
 import { IdPipe } from '../http/id.pipe.js';
@@ -19,6 +20,7 @@ export class ActivityController {
 
   /** The record of every state change in a company, newest first. */
   @Get()
+  @Access('members:read')
   @ApiPage(ActivityResponse)
   async list(
     @Param('companyId', IdPipe) companyId: string,
@@ -29,6 +31,7 @@ export class ActivityController {
 
   /** Adds an entry of the caller's own, under an action that begins with `custom.`. */
   @Post()
+  @Access('members:write')
   @Idempotent()
   @ApiCreatedResponse({ type: ActivityResponse })
   async add(@Param('companyId', IdPipe) companyId: string, @Body() dto: AddActivityDto): Promise<ActivityResponse> {
@@ -41,9 +44,14 @@ export class ActivityController {
    * The server ends a stream after 15 minutes; clients resume by themselves.
    */
   @Get('stream')
+  @Access('members:read')
   @ApiHeader({ name: 'Last-Event-ID', required: false, schema: { type: 'string' } })
   @ApiOkResponse({ content: { 'text/event-stream': { schema: { type: 'string' } } } })
-  @ApiGoneResponse({ description: 'The database was restored since: read the list anew, and start without an id' })
+  @ApiGoneResponse({
+    description:
+      '`cursor_of_another_history`: the database was restored since. `entries_removed`: entries that followed are gone. ' +
+      'Read the list anew, and start without an id',
+  })
   stream(
     @Param('companyId', IdPipe) companyId: string,
     @Query() { lastEventId, from }: ActivityStreamQueryDto,

@@ -9,6 +9,7 @@ import {
   MaxLength,
   ValidateIf,
 } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
 import { IgnoresClientFields } from '../http/ignored-fields.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
 import { PageQueryDto } from '../http/page-query.dto.js';
@@ -139,7 +140,7 @@ export class ActivityResponse {
   details: Record<string, unknown>;
   createdAt: Date;
 
-  static from(entry: Activity): ActivityResponse {
+  static from(entry: RowOf<Activity, 'seq'>): ActivityResponse {
     const { id, companyId, actorType, actorId, action, entityType, entityId, details, createdAt } = entry;
     const { agentId = null, runId = null } = entry;
     return { id, companyId, actorType, actorId, action, entityType, entityId, agentId, runId, details, createdAt };

@@ -22,7 +22,6 @@ export class CustomActivityAdded extends DomainEvent {
 
   constructor(
     readonly companyId: string,
-    readonly entryId: string,
     readonly entry: CustomEntry,
   ) {
     super();

@@ -1,5 +1,6 @@
 import { Controller, Get, Param, Query } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
+import { Access } from '../auth/access.decorator.js';
 import type { Page } from '../database/page.js';
 import { ApiPage } from '../http/api-page.decorator.js';
 import { PageQueryDto } from '../http/page-query.dto.js';
@@ -13,6 +14,7 @@ export class IssueActivityController {
 
   /** What happened to an issue, newest first. */
   @Get()
+  @Access('members:read')
   @ApiPage(ActivityResponse)
   async list(
     @Param('idOrIdentifier') reference: string,

@@ -8,15 +8,21 @@ const RETRY_MS = 2_000;
 export class SseConnection {
   private readonly ended = new AbortController();
 
-  private constructor(private readonly reply: FastifyReply) {
+  private constructor(
+    private readonly reply: FastifyReply,
+    private readonly patienceMs: number,
+  ) {
     reply.raw.once('close', () => this.ended.abort());
     reply.raw.on('error', () => this.ended.abort());
   }
 
-  /** Sends the head of the answer; from here on the framework leaves it alone. */
-  static open(reply: FastifyReply): SseConnection {
+  /**
+   * Sends the head of the answer; from here on the framework leaves it alone.
+   * @param patienceMs how long a client may leave what it was sent unread.
+   */
+  static open(reply: FastifyReply, patienceMs: number): SseConnection {
     reply.hijack();
-    const connection = new SseConnection(reply);
+    const connection = new SseConnection(reply, patienceMs);
     reply.raw.writeHead(200, {
       ...(reply.getHeaders() as Record<string, string>),
       'Content-Type': 'text/event-stream; charset=utf-8',
@@ -33,10 +39,15 @@ export class SseConnection {
     return this.ended.signal;
   }
 
-  /** Writes text that is made of whole events. Returns once a client that reads slowly has caught up, or is gone. */
+  /**
+   * Writes text that is made of whole events. Returns once a client that reads slowly has caught up, or is gone: no more
+   * than this waits in memory. A client that does not catch up is given up, and resumes when it comes back.
+   */
   async send(events: string): Promise<void> {
     if (this.closed.aborted || this.reply.raw.write(events)) return;
+    const patience = setTimeout(() => this.end(), this.patienceMs);
     await once(this.reply.raw, 'drain', { signal: this.closed }).catch(() => undefined);
+    clearTimeout(patience);
   }
 
   /** Ends the answer; what the client has not read yet is not waited for. */

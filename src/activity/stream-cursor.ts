@@ -1,5 +1,7 @@
 import { DomainError, InvalidInputError } from '../errors/domain-error.js';
 
+const SNAPSHOT = /^(\d{1,19}):(\d{1,19}):((?:\d{1,19})(?:,\d{1,19})*)?$/;
+
 /** A snapshot from before every transaction: nothing was visible in it. */
 export const BEFORE_EVERYTHING = '1:1:';
 
@@ -14,6 +16,21 @@ export interface StreamCursor {
   readonly page: { readonly until: string; readonly tx: string; readonly seq: string } | null;
 }
 
+/**
+ * The same snapshot as if no transaction after this one had begun. A crash of the database forgets transactions that left
+ * nothing behind, and gives their numbers out again: a reader that counted them as seen would miss what comes under these.
+ * Those of entries are kept.
+ */
+export function cutAfter(snapshot: string, tx: bigint): string {
+  const [, , newest = '', running = ''] = SNAPSHOT.exec(snapshot) ?? [];
+  const end = BigInt(newest) > tx ? tx + 1n : BigInt(newest);
+  const open = running.split(',').filter((id) => id !== '' && BigInt(id) < end);
+  return `${open[0] ?? end}:${end}:${open.join(',')}`;
+}
+
+/** The last transaction that a snapshot can know of. */
+export const newestIn = (snapshot: string): bigint => BigInt(SNAPSHOT.exec(snapshot)?.[2] ?? 0) - 1n;
+
 /** A cursor of a history that is over: the database was restored. What is missing can only be read anew. */
 export class CursorOfAnotherHistoryError extends DomainError {
   readonly kind = 'gone';
@@ -27,12 +44,24 @@ export class CursorOfAnotherHistoryError extends DomainError {
   }
 }
 
+/** A cursor from before entries that are not there any more: resumed, the stream would have a hole. */
+export class EntriesRemovedError extends DomainError {
+  readonly kind = 'gone';
+  readonly code = 'entries_removed';
+
+  constructor() {
+    super(
+      'This stream cannot be resumed, because entries that followed have been removed: they had been kept for long ' +
+        'enough. Read the list anew, and open a stream without Last-Event-ID',
+    );
+  }
+}
+
 /** The cursor as the `id` of a stream event. */
 export function formatCursor({ epoch, seen, page }: StreamCursor): string {
   return [epoch, seen, ...(page ? [page.until, page.tx, page.seq] : [])].join('~');
 }
 
-const SNAPSHOT = /^(\d{1,19}):(\d{1,19}):((?:\d{1,19})(?:,\d{1,19})*)?$/;
 const NUMBER = /^\d{1,18}$/;
 
 /** @throws InvalidInputError when it is not an id that a stream gave out. */

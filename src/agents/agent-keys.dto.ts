@@ -1,4 +1,5 @@
 import { IsString, Length } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
 import { IgnoresClientFields } from '../http/ignored-fields.js';
 import type { AgentApiKey } from './agent-api-key.entity.js';
 
@@ -21,7 +22,7 @@ export class AgentKeyResponse {
   lastUsedAt: Date | null;
   revokedAt: Date | null;
 
-  static from(key: AgentApiKey): AgentKeyResponse {
+  static from(key: RowOf<AgentApiKey, 'tokenHash'>): AgentKeyResponse {
     const { id, name, createdAt, lastUsedAt = null, revokedAt = null } = key;
     return { id, name, createdAt, lastUsedAt, revokedAt };
   }

@@ -1,9 +1,9 @@
 import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
-import { assertOperator } from '../auth/access.js';
-import { mintToken } from '../auth/token.js';
+import { mintKey } from '../auth/key-token.js';
+import { EntityRows, type RowOf } from '../database/entity-rows.js';
 import { newId } from '../database/id.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import type { Page, PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
@@ -11,6 +11,8 @@ import { AgentApiKey } from './agent-api-key.entity.js';
 import { AgentTerminatedError } from './agent-errors.js';
 import { AgentKeyCreated, AgentKeyRevoked } from './agents.events.js';
 import { AgentsService } from './agents.service.js';
+
+const KEYS = new EntityRows(AgentApiKey, ['tokenHash']);
 
 /** The long-lived credentials of agents; only operators see or change them. */
 @Injectable()
@@ -23,27 +25,24 @@ export class AgentKeysService {
 
   /**
    * Newest first, revoked ones included.
-   * @throws NotFoundError, OperatorOnlyError
+   * @throws NotFoundError
    */
-  async list(agentId: string, { limit = MAX_PAGE, cursor }: PageRequest): Promise<Page<AgentApiKey>> {
+  async list(agentId: string, request: PageRequest): Promise<Page<RowOf<AgentApiKey, 'tokenHash'>>> {
     const { companyId } = await this.agents.require(agentId);
-    assertOperator();
-    const before = idFromCursor(cursor);
-    const where = { companyId, agentId, ...(before === null ? {} : { id: { $lt: before } }) };
-    const rows = await this.em.find(AgentApiKey, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+    const of = ['company_id = ? and agent_id = ?', companyId, agentId] as const;
+    return KEYS.page(this.em, [of], request);
   }
 
   /**
    * @returns the key, and the token that nobody can ask for again.
-   * @throws NotFoundError, OperatorOnlyError, AgentTerminatedError
+   * @throws NotFoundError, AgentTerminatedError
    */
   async create(agentId: string, name: string): Promise<{ key: AgentApiKey; token: string }> {
     return inTransaction(this.em, async () => {
       const { companyId, status } = await this.agents.lock(agentId);
       if (status === 'terminated') throw new AgentTerminatedError(agentId);
       const id = newId();
-      const { token, hash } = mintToken('agent', id);
+      const { token, hash } = mintKey('agent', id);
       const key = this.em.create(AgentApiKey, { id, companyId, agentId, name, tokenHash: hash });
       await this.em.flush();
       await this.events.record(new AgentKeyCreated({ id, companyId, agentId, name }));
@@ -53,7 +52,7 @@ export class AgentKeysService {
 
   /**
    * From the next request on the key stands for nobody. Repeating it changes nothing.
-   * @throws NotFoundError, OperatorOnlyError
+   * @throws NotFoundError
    */
   async revoke(agentId: string, keyId: string): Promise<void> {
     return inTransaction(this.em, async () => {

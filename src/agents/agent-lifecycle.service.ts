@@ -24,7 +24,7 @@ export class AgentLifecycleService {
   /**
    * Pausing again changes nothing, except that a pause without `drain` cancels what one with it has left to end by itself.
    * @param drain whether what runs and waits ends by itself instead of being cancelled.
-   * @throws NotFoundError, OperatorOnlyError, AgentTerminatedError
+   * @throws NotFoundError, AgentTerminatedError
    */
   async pause(agentId: string, { reason, drain = false }: PauseAgentDto): Promise<Agent> {
     return inTransaction(this.em, async () => {
@@ -45,7 +45,7 @@ export class AgentLifecycleService {
       await this.pauseLocked(agent, reason.slice(0, MAX_PAUSE_REASON), true);
   }
 
-  /** @throws NotFoundError, OperatorOnlyError, AgentTerminatedError */
+  /** @throws NotFoundError, AgentTerminatedError */
   async resume(agentId: string): Promise<Agent> {
     return inTransaction(this.em, async () => {
       const agent = await this.lockLiving(agentId);
@@ -59,7 +59,7 @@ export class AgentLifecycleService {
 
   /**
    * Final: the agent never runs again, and its keys are worth nothing.
-   * @throws NotFoundError, OperatorOnlyError
+   * @throws NotFoundError
    */
   async terminate(agentId: string): Promise<Agent> {
     return inTransaction(this.em, async () => {
@@ -71,7 +71,7 @@ export class AgentLifecycleService {
 
   /**
    * Terminates the agent and takes it out of its users' sight; its row stays, because the record names it.
-   * @throws NotFoundError, OperatorOnlyError, AgentHasRunningRunsError
+   * @throws NotFoundError, AgentHasRunningRunsError
    */
   async delete(agentId: string): Promise<void> {
     return inTransaction(this.em, async () => {

@@ -1,6 +1,7 @@
 import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
 import type { AgentRuntimeStateResponse } from './agent-runtime-state.dto.js';
+import { visibleStatusOf } from './agent.entity.js';
 import { AgentsService } from './agents.service.js';
 import { heartbeatPolicy } from './runtime-config.js';
 
@@ -30,9 +31,17 @@ export class AgentRuntimeStateService {
                 where company_id = agent.company_id and agent_id = agent.id and status in ('queued', 'scheduled_retry')) as waiting,
               last.id as last_run_id, last.status as last_run_status, last.error as last_error
          from agents agent
-         left join lateral (select id, status, error from heartbeat_runs
-                             where company_id = agent.company_id and agent_id = agent.id
-                             order by id desc limit 1) last on true
+         left join lateral (
+           select id, status, error from (
+             (select id, status, error from heartbeat_runs
+               where agent_id = agent.id and status not in ('queued', 'scheduled_retry', 'running') order by id desc limit 1)
+             union all
+             select id, status, error from heartbeat_runs
+               where company_id = agent.company_id and agent_id = agent.id and status in ('queued', 'scheduled_retry')
+             union all
+             select id, status, error from heartbeat_runs
+               where company_id = agent.company_id and agent_id = agent.id and status = 'running') runs
+           order by id desc limit 1) last on true
         where agent.id = ?`,
       [agentId],
     );
@@ -40,7 +49,7 @@ export class AgentRuntimeStateService {
       agentId,
       companyId: agent.companyId,
       adapterType: agent.adapterType,
-      status: agent.visibleStatus(),
+      status: visibleStatusOf(agent),
       heartbeat: heartbeatPolicy(agent.runtimeConfig),
       lastHeartbeatAt: agent.lastHeartbeatAt ?? null,
       nextTimerAt: agent.nextTimerAt ?? null,

@@ -1,9 +1,12 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsBoolean, IsObject, IsOptional, IsString, IsUUID, Length, MaxLength } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
+import { currentActor } from '../events/request-scope.js';
 import { IfGiven } from '../http/if-given.js';
 import { IgnoresClientFields } from '../http/ignored-fields.js';
+import { withoutSecrets } from '../redaction/secret-names.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
-import { AGENT_STATUSES, type Agent, type AgentStatus } from './agent.entity.js';
+import { AGENT_STATUSES, visibleStatusOf, type Agent, type AgentStatus } from './agent.entity.js';
 
 /** How large each of an agent's configs may be, as JSON. */
 const MAX_CONFIG_BYTES = 65_536;
@@ -38,7 +41,8 @@ export class CreateAgentDto {
   adapterType?: string;
 
   /**
-   * What its adapter needs to know; checked by that adapter.
+   * What its adapter needs to know; checked by that adapter. In `env`, `headers` and `payloadTemplate` a secret can be named
+   * where a string may stand: `{ "secretRef": "<id or name>", "version"?: 3 }`; it is answered by its id.
    * @example { "command": "sh", "args": ["-c", "echo hello"] }
    */
   @IfGiven()
@@ -147,6 +151,7 @@ export class AgentResponse {
   @ApiProperty({ enum: AGENT_STATUSES })
   status: AgentStatus;
   adapterType: string;
+  /** Empty for agents that look at another one. */
   adapterConfig: Record<string, unknown>;
   runtimeConfig: Record<string, unknown>;
   defaultEnvironmentId: string | null;
@@ -157,22 +162,25 @@ export class AgentResponse {
   createdAt: Date;
   updatedAt: Date;
 
-  static from(agent: Agent): AgentResponse {
+  /** As the caller may see it: an agent's config is its own and the operators' business. */
+  static from(agent: RowOf<Agent>): AgentResponse {
+    const actor = currentActor();
+    const isOthers = actor.type === 'agent' && actor.id !== agent.id;
     return {
       id: agent.id,
       companyId: agent.companyId,
       name: agent.name,
       role: agent.role,
       title: agent.title ?? null,
-      status: agent.visibleStatus(),
+      status: visibleStatusOf(agent),
       adapterType: agent.adapterType,
-      adapterConfig: agent.adapterConfig,
+      adapterConfig: isOthers ? {} : agent.adapterConfig,
       runtimeConfig: agent.runtimeConfig,
       defaultEnvironmentId: agent.defaultEnvironmentId ?? null,
       pauseReason: agent.pauseReason ?? null,
       pausedAt: agent.pausedAt ?? null,
       lastHeartbeatAt: agent.lastHeartbeatAt ?? null,
-      metadata: agent.metadata,
+      metadata: isOthers ? withoutSecrets(agent.metadata) : agent.metadata,
       createdAt: agent.createdAt,
       updatedAt: agent.updatedAt,
     };

@@ -129,11 +129,11 @@ export class Agent extends AgentSchema.class {
     this.terminate();
     this.deletedAt = at;
   }
-
-  /** The status as clients see it: `running` follows the agent's runs and is not stored. */
-  visibleStatus(): AgentStatus {
-    const atRest = this.status === 'idle' || this.status === 'active' || this.status === 'error';
-    return atRest && this.hasRunningRun ? 'running' : this.status;
-  }
 }
 AgentSchema.setClass(Agent);
+
+/** The status as clients see it: `running` follows the agent's runs and is not stored. */
+export function visibleStatusOf({ status, hasRunningRun }: Pick<Agent, 'status' | 'hasRunningRun'>): AgentStatus {
+  const atRest = status === 'idle' || status === 'active' || status === 'error';
+  return atRest && hasRunningRun ? 'running' : status;
+}

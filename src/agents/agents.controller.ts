@@ -8,6 +8,7 @@ import {
   ApiTags,
   ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
+import { Access } from '../auth/access.decorator.js';
 import type { Page } from '../database/page.js';
 import { ApiPage } from '../http/api-page.decorator.js';
 import { IdPipe } from '../http/id.pipe.js';
@@ -19,9 +20,8 @@ import { AgentRuntimeStateService } from './agent-runtime-state.service.js';
 import { AgentResponse, CreateAgentDto, FindAgentQueryDto, PauseAgentDto, UpdateAgentDto } from './agent.dto.js';
 import { AgentsService } from './agents.service.js';
 
-const UNUSABLE_ENVIRONMENT = { description: '`environment_not_found`, `environment_archived`' };
+const UNUSABLE = { description: '`environment_not_found`, `environment_archived`, `secret_not_found`' };
 const TERMINATED = { description: '`agent_terminated`' };
-const OPERATOR_ONLY = { description: '`operator_only`' };
 
 @ApiTags('Agents')
 @Controller()
@@ -34,26 +34,28 @@ export class AgentsController {
 
   /** A company's agents, newest first. */
   @Get('companies/:companyId/agents')
+  @Access('members:read')
   @ApiPage(AgentResponse)
   async list(
     @Param('companyId', IdPipe) companyId: string,
     @Query() query: PageQueryDto,
   ): Promise<Page<AgentResponse>> {
-    return (await this.agents.list(companyId, query)).map(AgentResponse.from);
+    return (await this.agents.list(companyId, query)).map((agent) => AgentResponse.from(agent));
   }
 
   /** Makes an agent. */
   @Post('companies/:companyId/agents')
+  @Access('operators:write')
   @Idempotent()
   @ApiCreatedResponse({ type: AgentResponse })
-  @ApiForbiddenResponse(OPERATOR_ONLY)
-  @ApiUnprocessableEntityResponse(UNUSABLE_ENVIRONMENT)
+  @ApiUnprocessableEntityResponse({ description: `${UNUSABLE.description}, \`agents_quota_reached\`` })
   async create(@Param('companyId', IdPipe) companyId: string, @Body() body: CreateAgentDto): Promise<AgentResponse> {
     return AgentResponse.from(await this.agents.create(companyId, body));
   }
 
   /** The agent that asks. */
   @Get('agents/me')
+  @Access('members:read')
   @ApiOkResponse({ type: AgentResponse })
   @ApiForbiddenResponse({ description: '`not_an_agent`' })
   async me(): Promise<AgentResponse> {
@@ -62,6 +64,7 @@ export class AgentsController {
 
   /** One agent, by id, or by name together with `companyId`. */
   @Get('agents/:ref')
+  @Access('members:read')
   @ApiOkResponse({ type: AgentResponse })
   @ApiConflictResponse({ description: '`agent_name_ambiguous`' })
   async get(@Param('ref') ref: string, @Query() { companyId }: FindAgentQueryDto): Promise<AgentResponse> {
@@ -70,19 +73,19 @@ export class AgentsController {
 
   /** Changes the fields that are given. */
   @Patch('agents/:id')
+  @Access('operators:write')
   @ApiOkResponse({ type: AgentResponse })
-  @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse(TERMINATED)
-  @ApiUnprocessableEntityResponse(UNUSABLE_ENVIRONMENT)
+  @ApiUnprocessableEntityResponse(UNUSABLE)
   async update(@Param('id', IdPipe) id: string, @Body() body: UpdateAgentDto): Promise<AgentResponse> {
     return AgentResponse.from(await this.agents.update(id, body));
   }
 
   /** Terminates an agent and takes it out of sight; refused while it is running. */
   @Delete('agents/:id')
+  @Access('operators:write')
   @HttpCode(204)
   @ApiNoContentResponse()
-  @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse({ description: '`agent_has_running_runs`; details name the runs' })
   async delete(@Param('id', IdPipe) id: string): Promise<void> {
     await this.lifecycle.delete(id);
@@ -90,9 +93,9 @@ export class AgentsController {
 
   /** Cancels its runs, unless they are to drain, and starts none until it is resumed. */
   @Post('agents/:id/pause')
+  @Access('operators:write')
   @HttpCode(200)
   @ApiOkResponse({ type: AgentResponse })
-  @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse(TERMINATED)
   async pause(@Param('id', IdPipe) id: string, @Body() body: PauseAgentDto): Promise<AgentResponse> {
     return AgentResponse.from(await this.lifecycle.pause(id, body));
@@ -100,9 +103,9 @@ export class AgentsController {
 
   /** Lets its runs start again. */
   @Post('agents/:id/resume')
+  @Access('operators:write')
   @HttpCode(200)
   @ApiOkResponse({ type: AgentResponse })
-  @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse(TERMINATED)
   async resume(@Param('id', IdPipe) id: string): Promise<AgentResponse> {
     return AgentResponse.from(await this.lifecycle.resume(id));
@@ -110,15 +113,16 @@ export class AgentsController {
 
   /** Ends it for good: it never runs again. */
   @Post('agents/:id/terminate')
+  @Access('operators:write')
   @HttpCode(200)
   @ApiOkResponse({ type: AgentResponse })
-  @ApiForbiddenResponse(OPERATOR_ONLY)
   async terminate(@Param('id', IdPipe) id: string): Promise<AgentResponse> {
     return AgentResponse.from(await this.lifecycle.terminate(id));
   }
 
   /** What it is doing now, and what it did last. */
   @Get('agents/:id/runtime-state')
+  @Access('members:read')
   @ApiOkResponse({ type: AgentRuntimeStateResponse })
   async runtimeState(@Param('id', IdPipe) id: string): Promise<AgentRuntimeStateResponse> {
     return this.runtimeStates.read(id);

@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { CompaniesModule } from '../companies/companies.module.js';
+import { SecretsModule } from '../secrets/secrets.module.js';
 import { AdapterCatalog } from './adapter-catalog.js';
 import { AgentKeyResolver } from './agent-key-resolver.js';
 import { AgentKeysController } from './agent-keys.controller.js';
@@ -10,7 +11,7 @@ import { AgentsController } from './agents.controller.js';
 import { AgentsService } from './agents.service.js';
 
 @Module({
-  imports: [CompaniesModule],
+  imports: [CompaniesModule, SecretsModule],
   controllers: [AgentsController, AgentKeysController],
   providers: [
     AdapterCatalog,

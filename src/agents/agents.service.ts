@@ -1,14 +1,19 @@
 import { EntityManager } from '@mikro-orm/postgresql';
-import { Injectable } from '@nestjs/common';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { validate } from 'uuid';
-import { assertOperator, canSeeCompany } from '../auth/access.js';
+import { canSeeCompany } from '../auth/access.js';
+import { OwnedThings } from '../auth/owned-things.js';
 import { CompaniesService } from '../companies/companies.service.js';
+import { assertRoomFor } from '../companies/company-quotas.js';
 import { assertUsableEnvironment } from '../companies/environment-reference.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { EntityRows, type RowOf } from '../database/entity-rows.js';
+import type { Page, PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { InvalidInputError, NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
 import { currentActor } from '../events/request-scope.js';
+import type { SecretReference } from '../secrets/secret-reference.js';
+import { SecretReferences } from '../secrets/secret-references.service.js';
 import { AdapterCatalog } from './adapter-catalog.js';
 import { AgentNameAmbiguousError, AgentTerminatedError, NotAnAgentError } from './agent-errors.js';
 import type { CreateAgentDto, UpdateAgentDto } from './agent.dto.js';
@@ -17,26 +22,30 @@ import { AgentCreated, AgentUpdated } from './agents.events.js';
 import { validateRuntimeConfig } from './runtime-config.js';
 
 const DEFAULT_ADAPTER = 'process';
+const AGENTS = new EntityRows(Agent);
 
 @Injectable()
-export class AgentsService {
+export class AgentsService implements OnModuleInit {
   constructor(
     private readonly em: EntityManager,
     private readonly events: DomainEvents,
     private readonly companies: CompaniesService,
     private readonly adapters: AdapterCatalog,
+    private readonly things: OwnedThings,
+    private readonly secrets: SecretReferences,
   ) {}
+
+  onModuleInit(): void {
+    this.things.register('agents', (id) => this.require(id));
+  }
 
   /**
    * The company's agents, newest first, terminated ones included.
    * @throws NotFoundError
    */
-  async list(companyId: string, { limit = MAX_PAGE, cursor }: PageRequest): Promise<Page<Agent>> {
-    await this.companies.require(companyId);
-    const before = idFromCursor(cursor);
-    const where = { companyId, deletedAt: null, ...(before === null ? {} : { id: { $lt: before } }) };
-    const rows = await this.em.find(Agent, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+  async list(companyId: string, request: PageRequest): Promise<Page<RowOf<Agent>>> {
+    await this.companies.assertExists(companyId);
+    return AGENTS.pageOfCompany(this.em, companyId, [['deleted_at is null']], request);
   }
 
   /**
@@ -67,11 +76,11 @@ export class AgentsService {
     return this.require(actor.id);
   }
 
-  /** @throws NotFoundError, OperatorOnlyError, CompanyArchivedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError */
+  /** @throws NotFoundError, CompanyArchivedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError, SecretNotFoundError, QuotaReachedError */
   async create(companyId: string, fields: CreateAgentDto): Promise<Agent> {
     return inTransaction(this.em, async () => {
       await this.companies.requireActive(companyId);
-      assertOperator();
+      await assertRoomFor(this.em, companyId, 'agents');
       const { adapterType = DEFAULT_ADAPTER, adapterConfig = {}, runtimeConfig = {}, metadata, ...rest } = fields;
       const agent = this.em.create(Agent, {
         ...rest,
@@ -82,14 +91,16 @@ export class AgentsService {
         metadata: metadata ?? {},
       });
       await this.check(agent, { environment: true });
+      const references = await this.settleSecrets(agent);
       agent.planTimer(await this.now());
       await this.em.flush();
+      if (references.length > 0) await this.secrets.keep(companyId, { agentId: agent.id }, references);
       await this.events.record(new AgentCreated(companyId, agent.id, { name: agent.name, adapterType }));
       return agent;
     });
   }
 
-  /** @throws NotFoundError, OperatorOnlyError, AgentTerminatedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError */
+  /** @throws NotFoundError, AgentTerminatedError, UnknownAdapterError, InvalidInputError, UnusableEnvironmentError, SecretNotFoundError */
   async update(agentId: string, { replaceAdapterConfig, ...changes }: UpdateAgentDto): Promise<Agent> {
     return inTransaction(this.em, async () => {
       const agent = await this.lock(agentId);
@@ -97,6 +108,9 @@ export class AgentsService {
       const fields = agent.change(changes, { replaceAdapterConfig });
       if (fields.length === 0) return agent;
       await this.check(agent, { environment: fields.includes('defaultEnvironmentId') });
+      if (fields.includes('adapterConfig')) {
+        await this.secrets.keep(agent.companyId, { agentId }, await this.settleSecrets(agent));
+      }
       if (fields.includes('runtimeConfig')) agent.planTimer(await this.now());
       await this.em.flush();
       await this.events.record(new AgentUpdated(agent.companyId, agentId, { fields }));
@@ -107,11 +121,10 @@ export class AgentsService {
   /**
    * The agent for an operator who is about to change it, its row held until the transaction ends. In the order of
    * locks it comes after the company and before issues and runs.
-   * @throws NotFoundError, OperatorOnlyError
+   * @throws NotFoundError
    */
   async lock(agentId: string): Promise<Agent> {
     await this.require(agentId);
-    assertOperator();
     await this.em.execute('select id from agents where id = ? for no key update', [agentId]);
     const agent = await this.em.findOne(Agent, { id: agentId, deletedAt: null }, { refresh: true });
     if (!agent) throw new NotFoundError('Agent');
@@ -133,6 +146,13 @@ export class AgentsService {
     }
   }
 
+  /** Has its config name secrets by their ids. */
+  private async settleSecrets(agent: Agent): Promise<SecretReference[]> {
+    const settled = await this.secrets.settle(agent.companyId, agent.adapterConfig, 'adapterConfig');
+    agent.change({ adapterConfig: settled.config }, { replaceAdapterConfig: true });
+    return settled.references;
+  }
+
   private async findByName(name: string, companyId?: string): Promise<Agent> {
     const actor = currentActor();
     const within = companyId ?? (actor.type === 'agent' ? actor.companyId : undefined);
@@ -141,7 +161,7 @@ export class AgentsService {
         { field: 'companyId', message: 'is needed with a name' },
       ]);
     }
-    await this.companies.require(within);
+    await this.companies.assertExists(within);
     const rows = await this.em.execute<{ id: string }[]>(
       'select id from agents where company_id = ? and lower(name) = lower(?) and deleted_at is null order by id limit 10',
       [within, name],

@@ -1,6 +1,6 @@
 import { DomainError } from '../errors/domain-error.js';
 
-/** A credential was shown that stands for nobody. */
+/** No credential was shown where one is needed, or one that stands for nobody. */
 export class UnauthenticatedError extends DomainError {
   readonly kind = 'unauthenticated';
   readonly code = 'unauthenticated';
@@ -22,6 +22,23 @@ export class ForbiddenError extends DomainError {
 export class OperatorOnlyError extends ForbiddenError {
   constructor() {
     super('Board access required: only an operator may do this, not an agent', 'operator_only');
+  }
+}
+
+/** The key that was shown can only read. */
+export class ReadOnlyKeyError extends ForbiddenError {
+  constructor() {
+    super('This key can only read', 'read_only_key');
+  }
+}
+
+/** The key that was shown is for named companies, and this is about no single one. */
+export class InstanceKeyRequiredError extends ForbiddenError {
+  constructor() {
+    super(
+      'Only an operator of the whole instance may do this: this key is for named companies',
+      'instance_key_required',
+    );
   }
 }
 

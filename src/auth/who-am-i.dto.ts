@@ -1,6 +1,6 @@
 import type { Actor } from '../events/actor.js';
 
-/** A person, as far as a local trusted server knows one. */
+/** A person, as far as the server knows one: by the key that was shown. */
 export class WhoAmIUser {
   id: string;
   name: string;
@@ -13,12 +13,16 @@ export class WhoAmIResponse {
   user: WhoAmIUser | null;
   /** The person's id, or null for an agent. */
   userId: string | null;
-  /** Whether the caller may do what only an operator may do. */
+  /** Whether the caller may do everything: an operator of the whole instance whose key can write. */
   isInstanceAdmin: boolean;
-  /** The companies that the caller is confined to; empty for an operator, who sees all. */
+  /** The companies that the caller is confined to; empty for an operator of the whole instance, who sees all. */
   companyIds: string[];
   /** How the caller was recognised. */
-  source: 'local_trusted' | 'agent_key' | 'run_token';
+  source: 'local_trusted' | 'board_key' | 'agent_key' | 'run_token';
+  /** The operator's key, or null where none was shown. */
+  keyId: string | null;
+  /** Whether the caller can only read. */
+  readOnly: boolean;
   /** The agent's id, or null for a person. */
   agentId: string | null;
   /** The agent's company, or null for a person. */
@@ -30,11 +34,20 @@ export class WhoAmIResponse {
     if (actor.type === 'agent') {
       const { id, companyId, runId } = actor;
       const source = runId === null ? 'agent_key' : 'run_token';
-      const nobody = { user: null, userId: null, isInstanceAdmin: false };
-      return { ...nobody, companyIds: [companyId], source, agentId: id, companyId, runId };
+      const noOperator = { user: null, userId: null, isInstanceAdmin: false, keyId: null, readOnly: false };
+      return { ...noOperator, companyIds: [companyId], source, agentId: id, companyId, runId };
     }
-    const user = { id: actor.id, name: 'Local operator', email: null };
-    const noAgent = { agentId: null, companyId: null, runId: null };
-    return { user, userId: actor.id, isInstanceAdmin: true, companyIds: [], source: 'local_trusted', ...noAgent };
+    const key = actor.type === 'user' ? actor.key : null;
+    const readOnly = key?.readOnly ?? false;
+    return {
+      user: { id: actor.id, name: key?.name ?? 'Local operator', email: null },
+      userId: actor.id,
+      isInstanceAdmin: !key?.companyIds && !readOnly,
+      companyIds: [...(key?.companyIds ?? [])],
+      source: key ? 'board_key' : 'local_trusted',
+      keyId: key?.id ?? null,
+      readOnly,
+      ...{ agentId: null, companyId: null, runId: null },
+    };
   }
 }

@@ -6,7 +6,7 @@ import {
   ApiTags,
   ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
-import { OperatorOnly } from '../auth/operator-only.js';
+import { Access } from '../auth/access.decorator.js';
 import type { Page } from '../database/page.js';
 import { ApiPage } from '../http/api-page.decorator.js';
 import { IdPipe } from '../http/id.pipe.js';
@@ -20,8 +20,9 @@ import { CompanyResponse, CreateCompanyDto, UpdateCompanyDto } from './company.d
 export class CompaniesController {
   constructor(private readonly companies: CompaniesService) {}
 
-  /** Companies, newest first; an agent sees its own. */
+  /** Companies, newest first: those that the caller can see. */
   @Get()
+  @Access('members:read')
   @ApiPage(CompanyResponse)
   async list(@Query() query: PageQueryDto): Promise<Page<CompanyResponse>> {
     return (await this.companies.list(query)).map(CompanyResponse.from);
@@ -29,7 +30,7 @@ export class CompaniesController {
 
   /** Makes a company. */
   @Post()
-  @OperatorOnly()
+  @Access('instance:write')
   @Idempotent()
   @ApiCreatedResponse({ type: CompanyResponse })
   @ApiConflictResponse({ description: '`issue_prefix_taken`' })
@@ -39,6 +40,7 @@ export class CompaniesController {
 
   /** One company. */
   @Get(':companyId')
+  @Access('members:read')
   @ApiOkResponse({ type: CompanyResponse })
   async get(@Param('companyId', IdPipe) companyId: string): Promise<CompanyResponse> {
     return CompanyResponse.from(await this.companies.require(companyId));
@@ -46,6 +48,7 @@ export class CompaniesController {
 
   /** Changes the fields that are given. */
   @Patch(':companyId')
+  @Access('operators:write')
   @ApiOkResponse({ type: CompanyResponse })
   @ApiUnprocessableEntityResponse({ description: '`environment_not_found`, `environment_archived`' })
   async update(
@@ -57,6 +60,7 @@ export class CompaniesController {
 
   /** Archives a company: it takes no new wakes, what runs ends by itself. */
   @Post(':companyId/archive')
+  @Access('operators:write')
   @HttpCode(200)
   @ApiOkResponse({ type: CompanyResponse })
   async archive(@Param('companyId', IdPipe) companyId: string): Promise<CompanyResponse> {

@@ -1,18 +1,20 @@
 import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
-import { assertCompanyAccess, assertOperator } from '../auth/access.js';
+import { assertCompanyAccess, visibleCompanies } from '../auth/access.js';
 import { violatedConstraint } from '../database/database-errors.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { EntityRows, type RowOf } from '../database/entity-rows.js';
+import type { Page, PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
-import { currentActor } from '../events/request-scope.js';
 import type { CreateCompanyDto, UpdateCompanyDto } from './company.dto.js';
 import { CompanyArchived, CompanyCreated, CompanyUpdated } from './companies.events.js';
 import { CompanyArchivedError, IssuePrefixTakenError } from './company-errors.js';
 import { Company } from './company.entity.js';
 import { assertUsableEnvironment } from './environment-reference.js';
 import { freePrefix, lockPrefixes } from './issue-prefix.js';
+
+const COMPANIES = new EntityRows(Company);
 
 @Injectable()
 export class CompaniesService {
@@ -21,14 +23,20 @@ export class CompaniesService {
     private readonly events: DomainEvents,
   ) {}
 
-  /** Newest first; an agent sees its own only. */
-  async list({ limit = MAX_PAGE, cursor }: PageRequest): Promise<Page<Company>> {
-    const actor = currentActor();
-    const own = actor.type === 'agent' ? { id: actor.companyId } : {};
-    const before = idFromCursor(cursor);
-    const where = { $and: [own, before === null ? {} : { id: { $lt: before } }] };
-    const rows = await this.em.find(Company, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+  /** Newest first; those that the caller can see. */
+  list(request: PageRequest): Promise<Page<RowOf<Company>>> {
+    const visible = visibleCompanies();
+    return COMPANIES.page(this.em, [visible !== null && ['id = any(?::uuid[])', `{${visible.join(',')}}`]], request);
+  }
+
+  /**
+   * For what lists something of a company, and needs no more of it than that it is there.
+   * @throws NotFoundError when it does not exist or is not the caller's.
+   */
+  async assertExists(companyId: string): Promise<void> {
+    assertCompanyAccess(companyId);
+    const found = await this.em.execute('select 1 from companies where id = ?', [companyId]);
+    if (found.length === 0) throw new NotFoundError('Company');
   }
 
   /**
@@ -49,9 +57,8 @@ export class CompaniesService {
     return company;
   }
 
-  /** @throws OperatorOnlyError, IssuePrefixTakenError */
+  /** @throws IssuePrefixTakenError */
   async create({ name, description = null, issuePrefix }: CreateCompanyDto): Promise<Company> {
-    assertOperator();
     return inTransaction(this.em, async () => {
       await lockPrefixes(this.em);
       const prefix = issuePrefix ?? (await freePrefix(this.em, name));
@@ -62,7 +69,7 @@ export class CompaniesService {
     });
   }
 
-  /** @throws NotFoundError, OperatorOnlyError, UnusableEnvironmentError */
+  /** @throws NotFoundError, UnusableEnvironmentError */
   async update(companyId: string, changes: UpdateCompanyDto): Promise<Company> {
     return inTransaction(this.em, async () => {
       const company = await this.lock(companyId);
@@ -78,7 +85,7 @@ export class CompaniesService {
 
   /**
    * Takes no new wakes from now on; what runs ends by itself. Repeating it changes nothing.
-   * @throws NotFoundError, OperatorOnlyError
+   * @throws NotFoundError
    */
   async archive(companyId: string): Promise<Company> {
     return inTransaction(this.em, async () => {
@@ -93,7 +100,6 @@ export class CompaniesService {
   /** The row, held until the transaction ends: the first lock in the order of locks. */
   private async lock(companyId: string): Promise<Company> {
     assertCompanyAccess(companyId);
-    assertOperator();
     await this.em.execute('select id from companies where id = ? for no key update', [companyId]);
     const company = await this.em.findOne(Company, companyId, { refresh: true });
     if (!company) throw new NotFoundError('Company');

@@ -41,3 +41,16 @@ export class UnusableEnvironmentError extends DomainError {
     return new UnusableEnvironmentError('environment_archived', sentence, id);
   }
 }
+
+/** The company has as many as it may have. */
+export class QuotaReachedError extends DomainError {
+  readonly kind = 'unacceptable';
+  readonly code: 'agents_quota_reached' | 'environments_quota_reached';
+
+  constructor(what: 'agents' | 'environments', limit: number) {
+    super(`This company has the ${limit} ${what} that it may have: delete one, or have an operator raise its limit`, {
+      limit,
+    });
+    this.code = `${what}_quota_reached`;
+  }
+}

@@ -1,4 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import type { RetentionDays } from '../config/config.js';
 import { assignChanges } from '../database/assign-changes.js';
 import { createdAtColumn, idColumn, objectColumn, timeColumn, updatedAtColumn } from '../database/columns.js';
 
@@ -18,7 +19,11 @@ const CompanySchema = defineEntity({
     defaultEnvironmentId: p.uuid().nullable(),
     maxConcurrentRuns: p.integer().nullable(),
     maxWaitSec: p.integer().nullable(),
-    retention: objectColumn(),
+    maxAgents: p.integer().nullable().default(10_000),
+    maxEnvironments: p.integer().nullable().default(1000),
+    maxQueuedRuns: p.integer().nullable().default(10_000),
+    /** What is left out is as the instance has it. */
+    retention: objectColumn<Partial<RetentionDays>>(),
     archivedAt: timeColumn().nullable(),
     createdAt: createdAtColumn(),
     updatedAt: updatedAtColumn(),
@@ -32,14 +37,18 @@ export interface CompanyChanges {
   readonly defaultEnvironmentId?: string | null;
   readonly maxConcurrentRuns?: number | null;
   readonly maxWaitSec?: number | null;
-  readonly retention?: Record<string, unknown>;
+  readonly maxAgents?: number | null;
+  readonly maxEnvironments?: number | null;
+  readonly maxQueuedRuns?: number | null;
+  readonly retention?: Partial<RetentionDays>;
 }
 
 /** The tenant: everything is scoped to one. */
 export class Company extends CompanySchema.class {
   /** @returns the names of the fields that are different now. */
-  change(changes: CompanyChanges): string[] {
-    return assignChanges<Company, CompanyChanges>(this, changes);
+  change({ retention, ...changes }: CompanyChanges): string[] {
+    const said = retention && { retention: onlyGiven(retention) };
+    return assignChanges<Company, CompanyChanges>(this, { ...changes, ...said });
   }
 
   archive(at: Date): void {
@@ -48,3 +57,7 @@ export class Company extends CompanySchema.class {
   }
 }
 CompanySchema.setClass(Company);
+
+/** A plain object, as one that was read is. */
+const onlyGiven = (days: Partial<RetentionDays>): Partial<RetentionDays> =>
+  Object.fromEntries(Object.entries(days).filter(([, count]) => count !== undefined));

@@ -1,5 +1,6 @@
 import { loadConfig } from './load-config.js';
 
+const KEY = '0f1e2d3c4b5a69788796a5b4c3d2e1f0';
 const load = (environment: NodeJS.ProcessEnv) => loadConfig(environment, '/srv/berth');
 
 describe(loadConfig.name, () => {
@@ -8,6 +9,8 @@ describe(loadConfig.name, () => {
       home: '/srv/berth/.berth',
       databaseUrl: null,
       restored: false,
+      auth: 'local_trusted',
+      bootstrapKey: null,
       host: '127.0.0.1',
       port: 3100,
       roles: new Set(['api', 'runner']),
@@ -15,8 +18,18 @@ describe(loadConfig.name, () => {
       runnerSlots: 8,
       drainSec: 10,
       runLogMaxBytes: 16 * 1024 * 1024,
+      requestsPerKey: 6000,
+      requestsPerAddress: 6000,
+      streams: 1000,
+      streamsPerCaller: 100,
+      clientTimeoutSec: 60,
+      trustedProxies: [],
+      httpAllow: [],
+      retention: { activityDays: 365, runDays: 90, runLogDays: 30 },
       logLevel: 'info',
       publicUrl: 'http://127.0.0.1:3100',
+      secretsKeys: null,
+      secretsKeyFile: null,
     });
   });
 
@@ -32,6 +45,16 @@ describe(loadConfig.name, () => {
       BERTH_RUNNER_SLOTS: '1',
       BERTH_DRAIN_SEC: '0',
       BERTH_RUN_LOG_MAX_BYTES: '4096',
+      BERTH_REQUESTS_PER_KEY: '0',
+      BERTH_REQUESTS_PER_ADDRESS: '1',
+      BERTH_STREAMS: '2',
+      BERTH_STREAMS_PER_CALLER: '3',
+      BERTH_CLIENT_TIMEOUT_SEC: '4',
+      BERTH_TRUST_PROXY: '127.0.0.1, ::1',
+      BERTH_HTTP_ALLOW: '127.0.0.0/8,fe80::/10',
+      BERTH_RETAIN_ACTIVITY_DAYS: 'forever',
+      BERTH_RETAIN_RUN_DAYS: '0',
+      BERTH_RETAIN_RUN_LOG_DAYS: '7',
       BERTH_LOG_LEVEL: 'silent',
       BERTH_PUBLIC_URL: 'https://berth.example/',
     });
@@ -46,6 +69,14 @@ describe(loadConfig.name, () => {
       runnerSlots: 1,
       drainSec: 0,
       runLogMaxBytes: 4096,
+      requestsPerKey: 0,
+      requestsPerAddress: 1,
+      streams: 2,
+      streamsPerCaller: 3,
+      clientTimeoutSec: 4,
+      trustedProxies: ['127.0.0.1', '::1'],
+      httpAllow: ['127.0.0.0/8', 'fe80::/10'],
+      retention: { activityDays: 0, runDays: 0, runLogDays: 7 },
       logLevel: 'silent',
       publicUrl: 'https://berth.example',
     });
@@ -77,6 +108,15 @@ describe(loadConfig.name, () => {
     ['BERTH_DATABASE_URL', 'mysql://user:secret@host/db', 'must look like postgres://user:password@host:5432/database'],
     ['BERTH_DATABASE_URL', 'postgres://host', 'must look like postgres://user:password@host:5432/database'],
     ['BERTH_PUBLIC_URL', 'berth.example', 'must be an http or https address'],
+    ['BERTH_AUTH', 'none', 'must be one of local_trusted, authenticated; it is "none"'],
+    ['BERTH_BOOTSTRAP_KEY', KEY, 'is of use only with BERTH_AUTH=authenticated'],
+    ['BERTH_REQUESTS_PER_KEY', '-1', 'must be a whole number from 0 to 1000000; it is "-1"'],
+    ['BERTH_CLIENT_TIMEOUT_SEC', '0', 'must be a whole number of seconds from 1 to 3600; it is "0"'],
+    ...['localhost', '127.0.0.1/33', '127.0.0.0/', '::1/129', '10.0.0.0/8/8'].map((value) => [
+      'BERTH_HTTP_ALLOW',
+      value,
+      `must be addresses or networks such as 127.0.0.1 or 10.0.0.0/8, separated by commas; it is "${value}"`,
+    ]),
     ['BERTH_PROT', '3100', 'is not a setting of Berth; check its spelling'],
   ])('refuses %s=%s', (name, value, sentence) => {
     expect(() => load({ [name]: value })).toThrow(new RegExp(`^  ${name} ${sentence}$`, 'm'));
@@ -86,6 +126,47 @@ describe(loadConfig.name, () => {
     'refuses to listen on %s',
     (host) => {
       expect(() => load({ BERTH_HOST: host })).toThrow(/BERTH_HOST must be a loopback address .*; leave it out, and/);
+    },
+  );
+
+  it.each(['0.0.0.0', '192.168.1.10', '::', 'berth.example', 'localhost'])(
+    'listens on %s where every request needs a key',
+    (host) => {
+      const config = load({ BERTH_HOST: host, BERTH_AUTH: 'authenticated', BERTH_BOOTSTRAP_KEY: KEY });
+      expect(config).toMatchObject({ host, auth: 'authenticated', bootstrapKey: KEY });
+    },
+  );
+
+  it('sends agents to this machine where it listens on every address', () => {
+    const all = (host: string) => load({ BERTH_HOST: host, BERTH_AUTH: 'authenticated' }).publicUrl;
+    expect([all('0.0.0.0'), all('::')]).toEqual(['http://127.0.0.1:3100', 'http://[::1]:3100']);
+  });
+
+  it.each([
+    ['short', KEY.slice(1)],
+    ['with a space', `${KEY} ${KEY}`],
+    ['repeated', 'abcabcabcabcabcabcabcabcabcabcabcabc'],
+    ['that looks like one of ours', `berth_${KEY}`],
+  ])('refuses a first key that is %s, and does not repeat it', (_what, key) => {
+    const refuse = () => load({ BERTH_AUTH: 'authenticated', BERTH_BOOTSTRAP_KEY: key });
+    expect(refuse).toThrow(/^  BERTH_BOOTSTRAP_KEY must be 32 to 512 letters.*openssl rand -hex 32$/m);
+    expect(refuse).not.toThrow(key);
+  });
+
+  it('takes keys in both notations, the newest first, or a file of them', () => {
+    const [a, b] = [Buffer.alloc(32, 'a'), Buffer.alloc(32, 'b')];
+    const { secretsKeys } = load({ BERTH_SECRETS_KEY: `${a.toString('base64')}, ${b.toString('hex')}` });
+    expect(secretsKeys).toEqual([a, b]);
+    expect(load({ BERTH_SECRETS_KEY_FILE: 'k' })).toMatchObject({ secretsKeys: null, secretsKeyFile: '/srv/berth/k' });
+    const both = { BERTH_SECRETS_KEY: a.toString('hex'), BERTH_SECRETS_KEY_FILE: 'k' };
+    expect(() => load(both)).toThrow('set one of them');
+  });
+
+  it.each(['c2VjcmV0', `${'ab'.repeat(32)},secret`, `${'ab'.repeat(31)}`])(
+    'repeats no key that is none: %s',
+    (wrong) => {
+      expect(() => load({ BERTH_SECRETS_KEY: wrong })).toThrow(/^ {2}BERTH_SECRETS_KEY must be 32 random bytes/m);
+      expect(() => load({ BERTH_SECRETS_KEY: wrong })).not.toThrow(wrong);
     },
   );
 

@@ -21,8 +21,14 @@ const IDLE_IN_TRANSACTION_MS = 60_000;
  * How this process connects.
  * @param application what the sessions call themselves in `pg_stat_activity`.
  * @param poolSize most connections at once.
+ * @param unansweredMs after how long without an answer a connection is given up, in milliseconds; never unless given.
  */
-export function connectionOptions(databaseUrl: string, application: string, poolSize = 4): Options {
+export function connectionOptions(
+  databaseUrl: string,
+  application: string,
+  poolSize = 4,
+  unansweredMs?: number,
+): Options {
   return {
     driver: BindingDriver,
     dbName: new Client(databaseUrl).database ?? 'postgres',
@@ -36,6 +42,7 @@ export function connectionOptions(databaseUrl: string, application: string, pool
       application_name: application,
       options: SETTINGS,
       connectionTimeoutMillis: CONNECT_MS,
+      unansweredMs,
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
       keepAlive: true,
       keepAliveInitialDelayMillis: CONNECT_MS,

@@ -6,6 +6,11 @@ import { connectionOptions } from './connection.js';
 
 /** Connections of one process: its runs hold none while they execute. */
 const POOL_SIZE = 16;
+/**
+ * Longer than any statement takes here, waits for locks included. With the default settings a renewal that was lost is made
+ * up for before its lease runs out.
+ */
+const UNANSWERED_MS = 30_000;
 
 /** Connects to the database, which `prepareDatabase` has brought to this build's schema. */
 @Module({})
@@ -17,7 +22,9 @@ export class DatabaseModule {
       inject: [BerthConfig],
       useFactory: ({ databaseUrl }: BerthConfig) => {
         if (databaseUrl === null) throw new Error('The embedded database has to be started before the application');
-        return ormOptions(connectionOptions(databaseUrl, 'berth', POOL_SIZE));
+        const connection = connectionOptions(databaseUrl, 'berth', POOL_SIZE, UNANSWERED_MS);
+        // A request's unit of work comes with its scope.
+        return { ...ormOptions(connection), registerRequestContext: false };
       },
     });
     return { module: DatabaseModule, imports: [orm] };

@@ -1,6 +1,7 @@
 import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
-import { Client } from 'pg';
+import type { Client } from 'pg';
+import { WatchedClient } from './watched-client.js';
 
 /** Shortest time between two NOTIFY statements of this process: what comes in between is sent as one. */
 const COALESCE_MS = 25;
@@ -101,7 +102,7 @@ export class DatabaseNotifications implements OnApplicationShutdown {
     const pool = await this.em.getDriver().getConnection().getNativeClient();
     // The pool hides its password from copies.
     const { password } = pool.options;
-    const client = new Client({
+    const client = new WatchedClient({
       ...pool.options,
       password,
       application_name: 'berth notifications',

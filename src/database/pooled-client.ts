@@ -1,7 +1,8 @@
-import { Client, type PoolClient, type QueryResult } from 'pg';
+import type { PoolClient, QueryResult } from 'pg';
 import { isPlanOutdated } from './database-errors.js';
+import { WatchedClient } from './watched-client.js';
 
-type Send = (this: Client, ...args: unknown[]) => unknown;
+type Send = (this: WatchedClient, ...args: unknown[]) => unknown;
 
 const BEGIN = 'begin';
 const COMMIT = 'commit';
@@ -17,14 +18,14 @@ const names = new Map<string, string>();
 let named = 0;
 
 /**
- * A connection that the pool forgets when a transaction on it cannot be rolled back. What is between
- * MikroORM and the pool hands a connection back only after a commit or rollback that succeeded: every transaction whose
- * connection was lost would take one out of the pool for good, and a full pool neither serves nor closes.
+ * A connection that the pool forgets when a transaction on it cannot be rolled back. What is between MikroORM and the pool
+ * hands a connection back only after a commit or rollback that succeeded: every transaction whose connection was lost would
+ * take one out of the pool for good, and a full pool neither serves nor closes.
  *
- * Statements that come with values are prepared: parsed once for each connection, and planned a few times at most. A
+ * Statements that come with values are prepared: parsed and planned once for each connection. A
  * transaction begins with its first statement, for which nobody waits twice; one without a statement never does.
  */
-export class PooledClient extends Client {
+export class PooledClient extends WatchedClient {
   private beginning = false;
 
   override query(...args: never[]): never {
@@ -36,7 +37,7 @@ export class PooledClient extends Client {
     if (this.beginning) {
       this.beginning = false;
       if (text === COMMIT || text === ROLLBACK) return Promise.resolve(NOTHING) as never;
-      const begun = (super.query as Send).call(this, BEGIN) as Promise<unknown>;
+      const begun = (super.query as unknown as Send).call(this, BEGIN) as Promise<unknown>;
       const answer = this.send(args, text, values) as Promise<unknown>;
       return Promise.all([begun, answer]).then(([, result]) => result) as never;
     }
@@ -46,7 +47,7 @@ export class PooledClient extends Client {
   private send(args: never[], text: unknown, values: unknown): never {
     const name = nameOf(text, values);
     const sent = name === undefined ? args : [{ name, text, values }];
-    const answer = (super.query as Send).apply(this, sent);
+    const answer = (super.query as unknown as Send).apply(this, sent);
     if (text === ROLLBACK) this.forgetUnlessAnswered(answer as Promise<unknown>);
     if (name !== undefined) forgetWhenOutdated(answer as Promise<unknown>, text as string);
     return answer as never;

@@ -1,6 +1,5 @@
 import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
-import { assertOperator } from '../auth/access.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { inTransaction } from '../database/transaction.js';
 import { DomainEvents } from '../events/domain-events.js';
@@ -20,10 +19,9 @@ export class EnvironmentProbesService {
     private readonly drivers: DriverRegistry,
   ) {}
 
-  /** @throws NotFoundError, OperatorOnlyError */
+  /** @throws NotFoundError */
   async probe(environmentId: string): Promise<ProbeResult & { driver: string }> {
     const { companyId, driver, config } = await this.environments.require(environmentId);
-    assertOperator();
     const result = await this.drivers.get(driver).probe(config);
     const { ok, summary } = result;
     await inTransaction(this.em, () =>
@@ -34,14 +32,13 @@ export class EnvironmentProbesService {
 
   /**
    * Probes what is no environment yet, and leaves no record.
-   * @throws NotFoundError, OperatorOnlyError, UnknownDriverError, InvalidInputError
+   * @throws NotFoundError, UnknownDriverError, InvalidInputError
    */
   async probeConfig(
     companyId: string,
     { driver, config = {} }: { driver: string; config?: Record<string, unknown> },
   ): Promise<ProbeResult & { driver: string }> {
-    await this.companies.require(companyId);
-    assertOperator();
+    await this.companies.assertExists(companyId);
     const chosen = this.drivers.get(driver);
     return { driver, ...(await chosen.probe(chosen.validateConfig(config))) };
   }

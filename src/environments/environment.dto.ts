@@ -1,8 +1,11 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsIn, IsInt, IsObject, IsOptional, IsString, Length, Max, MaxLength, Min } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
+import { currentActor } from '../events/request-scope.js';
 import { IfGiven } from '../http/if-given.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
 import { PageQueryDto } from '../http/page-query.dto.js';
+import { REDACTED, withoutSecrets } from '../redaction/secret-names.js';
 import { ENVIRONMENT_STATUSES, type Environment, type EnvironmentStatus } from './environment.entity.js';
 import { LEASE_POLICIES, type LeasePolicy } from './lease-policy.js';
 
@@ -12,7 +15,7 @@ const MAX_RETAIN_SEC = 2_592_000;
 /** The longest that what is taken away from its holder may still go on, in seconds. */
 export const MAX_GRACE_SEC = 86_400;
 
-abstract class EnvironmentFields {
+export abstract class EnvironmentFields {
   /** What it is for. */
   @IsOptional()
   @IsString()
@@ -29,12 +32,12 @@ abstract class EnvironmentFields {
   config?: Record<string, unknown>;
 
   /**
-   * Variables that every process in it is given.
-   * @example { "NODE_ENV": "production" }
+   * Variables that every process in it is given: strings, or secrets that are named, by their ids or names.
+   * @example { "NODE_ENV": "production", "NPM_TOKEN": { "secretRef": "registry-token" } }
    */
   @IfGiven()
   @IsObject()
-  envVars?: Record<string, string>;
+  envVars?: Record<string, unknown>;
 
   /** How many leases it takes at once; null for no limit. */
   @IsOptional()
@@ -163,7 +166,8 @@ export class EnvironmentResponse {
   @ApiProperty({ enum: ENVIRONMENT_STATUSES })
   status: EnvironmentStatus;
   config: Record<string, unknown>;
-  envVars: Record<string, string>;
+  /** For agents without their values. */
+  envVars: Record<string, unknown>;
   capacity: number | null;
   @ApiProperty({ enum: LEASE_POLICIES })
   leasePolicy: LeasePolicy;
@@ -175,7 +179,9 @@ export class EnvironmentResponse {
   createdAt: Date;
   updatedAt: Date;
 
-  static from(environment: Environment, activeLeaseCount: number): EnvironmentResponse {
+  /** As the caller may see it. */
+  static from(environment: RowOf<Environment>, activeLeaseCount: number): EnvironmentResponse {
+    const { config, envVars, metadata } = currentActor().type === 'agent' ? shownToAgents(environment) : environment;
     return {
       id: environment.id,
       companyId: environment.companyId,
@@ -183,19 +189,25 @@ export class EnvironmentResponse {
       description: environment.description ?? null,
       driver: environment.driver,
       status: environment.status,
-      config: environment.config,
-      envVars: environment.envVars,
+      config,
+      envVars,
       capacity: environment.capacity ?? null,
       leasePolicy: environment.leasePolicy,
       warmSec: environment.warmSec,
       retainSec: environment.retainSec,
-      metadata: environment.metadata,
+      metadata,
       activeLeaseCount,
       createdAt: environment.createdAt,
       updatedAt: environment.updatedAt,
     };
   }
 }
+
+const shownToAgents = ({ config, envVars, metadata }: RowOf<Environment>) => ({
+  config: withoutSecrets(config),
+  envVars: Object.fromEntries(Object.keys(envVars).map((name) => [name, REDACTED])),
+  metadata: withoutSecrets(metadata),
+});
 
 export class DriverCapabilitiesResponse {
   /** @example "local" */

@@ -17,7 +17,7 @@ const EnvironmentSchema = defineEntity({
     driver: p.text(),
     status: p.text().$type<EnvironmentStatus>().default('active'),
     config: objectColumn(),
-    envVars: objectColumn<Record<string, string>>(),
+    envVars: objectColumn(),
     capacity: p.integer().nullable(),
     leasePolicy: p.text().$type<LeasePolicy>().default('ephemeral'),
     /** How long a finished place waits for its next holder, in seconds. */
@@ -36,7 +36,7 @@ export interface EnvironmentChanges {
   readonly name?: string;
   readonly description?: string | null;
   readonly config?: Record<string, unknown>;
-  readonly envVars?: Record<string, string>;
+  readonly envVars?: Record<string, unknown>;
   readonly capacity?: number | null;
   readonly leasePolicy?: LeasePolicy;
   readonly warmSec?: number;

@@ -2,11 +2,12 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } fr
 import {
   ApiConflictResponse,
   ApiCreatedResponse,
-  ApiForbiddenResponse,
   ApiNoContentResponse,
   ApiOkResponse,
   ApiTags,
+  ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
+import { Access } from '../auth/access.decorator.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import type { Page } from '../database/page.js';
 import { ApiPage } from '../http/api-page.decorator.js';
@@ -29,7 +30,7 @@ import {
 import type { Environment, EnvironmentStatus } from './environment.entity.js';
 import { EnvironmentsService } from './environments.service.js';
 
-const OPERATOR_ONLY = { description: '`operator_only`' };
+const NO_SECRET = { description: '`secret_not_found`; the details say where' };
 
 @ApiTags('Environments')
 @Controller()
@@ -44,6 +45,7 @@ export class EnvironmentsController {
 
   /** A company's environments, newest first; its `Local` is made if it has none. */
   @Get('companies/:companyId/environments')
+  @Access('members:read')
   @ApiPage(EnvironmentResponse)
   async list(
     @Param('companyId', IdPipe) companyId: string,
@@ -56,10 +58,11 @@ export class EnvironmentsController {
 
   /** Makes an environment. */
   @Post('companies/:companyId/environments')
+  @Access('operators:write')
   @Idempotent()
   @ApiCreatedResponse({ type: EnvironmentResponse })
-  @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse({ description: '`environment_name_taken`, `local_environment_exists`, `company_archived`' })
+  @ApiUnprocessableEntityResponse({ description: `${NO_SECRET.description}, \`environments_quota_reached\`` })
   async create(
     @Param('companyId', IdPipe) companyId: string,
     @Body() body: CreateEnvironmentDto,
@@ -69,23 +72,25 @@ export class EnvironmentsController {
 
   /** The drivers that there are, and what each needs to know. */
   @Get('companies/:companyId/environments/capabilities')
+  @Access('members:read')
   @ApiOkResponse({ type: EnvironmentCapabilitiesResponse })
   async capabilities(@Param('companyId', IdPipe) companyId: string): Promise<EnvironmentCapabilitiesResponse> {
-    await this.companies.require(companyId);
+    await this.companies.assertExists(companyId);
     return { drivers: this.drivers.capabilities() };
   }
 
   /** Looks whether an environment made of this could be used; nothing is kept. */
   @Post('companies/:companyId/environments/probe-config')
+  @Access('operators:write')
   @HttpCode(200)
   @ApiOkResponse({ type: ProbeResponse })
-  @ApiForbiddenResponse(OPERATOR_ONLY)
   probeConfig(@Param('companyId', IdPipe) companyId: string, @Body() body: ProbeConfigDto): Promise<ProbeResponse> {
     return this.probes.probeConfig(companyId, body);
   }
 
   /** One environment. */
   @Get('environments/:id')
+  @Access('members:read')
   @ApiOkResponse({ type: EnvironmentResponse })
   async get(@Param('id', IdPipe) id: string): Promise<EnvironmentResponse> {
     return this.respond(await this.environments.require(id));
@@ -93,18 +98,19 @@ export class EnvironmentsController {
 
   /** Changes the fields that are given. */
   @Patch('environments/:id')
+  @Access('operators:write')
   @ApiOkResponse({ type: EnvironmentResponse })
-  @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse({ description: '`environment_name_taken`, `environment_archived`' })
+  @ApiUnprocessableEntityResponse(NO_SECRET)
   async update(@Param('id', IdPipe) id: string, @Body() body: UpdateEnvironmentDto): Promise<EnvironmentResponse> {
     return this.respond(await this.environments.update(id, body));
   }
 
   /** Deletes an environment in which nothing is held. */
   @Delete('environments/:id')
+  @Access('operators:write')
   @HttpCode(204)
   @ApiNoContentResponse()
-  @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse({ description: '`environment_in_use`; the details say what holds it' })
   async delete(@Param('id', IdPipe) id: string): Promise<void> {
     await this.environments.delete(id);
@@ -112,6 +118,7 @@ export class EnvironmentsController {
 
   /** What deleting an environment would touch, and what holds it now. */
   @Get('environments/:id/delete-blast-radius')
+  @Access('members:read')
   @ApiOkResponse({ type: DeleteBlastRadiusResponse })
   async blastRadius(@Param('id', IdPipe) id: string): Promise<DeleteBlastRadiusResponse> {
     const usage = await this.environments.usage(id);
@@ -120,9 +127,9 @@ export class EnvironmentsController {
 
   /** Looks whether a run could execute there now. */
   @Post('environments/:id/probe')
+  @Access('operators:write')
   @HttpCode(200)
   @ApiOkResponse({ type: ProbeResponse })
-  @ApiForbiddenResponse(OPERATOR_ONLY)
   probe(@Param('id', IdPipe) id: string): Promise<ProbeResponse> {
     return this.probes.probe(id);
   }
@@ -133,9 +140,9 @@ export class EnvironmentsController {
    * shorter one counts. Activating the environment lets new leases in, and gives nothing back that was revoked.
    */
   @Post('environments/:id/drain')
+  @Access('operators:write')
   @HttpCode(200)
   @ApiOkResponse({ type: EnvironmentResponse })
-  @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse({ description: '`environment_archived`' })
   async drain(@Param('id', IdPipe) id: string, @Body() body: DrainEnvironmentDto): Promise<EnvironmentResponse> {
     return this.respond(await this.environments.drain(id, body));
@@ -143,18 +150,18 @@ export class EnvironmentsController {
 
   /** Takes leases again. */
   @Post('environments/:id/activate')
+  @Access('operators:write')
   @HttpCode(200)
   @ApiOkResponse({ type: EnvironmentResponse })
-  @ApiForbiddenResponse(OPERATOR_ONLY)
   activate(@Param('id', IdPipe) id: string): Promise<EnvironmentResponse> {
     return this.changeStatus(id, 'active');
   }
 
   /** Takes no more leases; runs that were sent there fail, those that run there end by themselves. */
   @Post('environments/:id/archive')
+  @Access('operators:write')
   @HttpCode(200)
   @ApiOkResponse({ type: EnvironmentResponse })
-  @ApiForbiddenResponse(OPERATOR_ONLY)
   archive(@Param('id', IdPipe) id: string): Promise<EnvironmentResponse> {
     return this.changeStatus(id, 'archived');
   }

@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { CompaniesModule } from '../companies/companies.module.js';
+import { SecretsModule } from '../secrets/secrets.module.js';
 import { DriverRegistry } from './drivers/driver-registry.js';
 import { Predecessors } from './drivers/guard/predecessors.js';
 import { ProcessGuard } from './drivers/guard/process-guard.js';
@@ -14,7 +15,7 @@ import { LocalEnvironments } from './local-environments.js';
 import { ThisHost } from './this-host.js';
 
 @Module({
-  imports: [CompaniesModule],
+  imports: [CompaniesModule, SecretsModule],
   controllers: [EnvironmentsController, ExecutionWorkspacesController],
   providers: [
     DriverRegistry,

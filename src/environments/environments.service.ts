@@ -1,12 +1,16 @@
 import { EntityManager, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
-import { Injectable } from '@nestjs/common';
-import { assertOperator, canSeeCompany } from '../auth/access.js';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { canSeeCompany } from '../auth/access.js';
+import { OwnedThings } from '../auth/owned-things.js';
+import { assertRoomFor } from '../companies/company-quotas.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { violatedConstraint } from '../database/database-errors.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { EntityRows, type Condition, type RowOf } from '../database/entity-rows.js';
+import type { Page, PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { InvalidInputError, NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
+import { SecretReferences } from '../secrets/secret-references.service.js';
 import { DriverRegistry } from './drivers/driver-registry.js';
 import { envVarProblems } from './env-vars.js';
 import {
@@ -35,36 +39,40 @@ export interface EnvironmentFilter extends PageRequest {
   readonly driver?: string;
 }
 
+const ENVIRONMENTS = new EntityRows(Environment);
+
 @Injectable()
-export class EnvironmentsService {
+export class EnvironmentsService implements OnModuleInit {
   constructor(
     private readonly em: EntityManager,
     private readonly events: DomainEvents,
     private readonly companies: CompaniesService,
     private readonly drivers: DriverRegistry,
+    private readonly secrets: SecretReferences,
     private readonly locals: LocalEnvironments,
     private readonly usages: EnvironmentUsages,
+    private readonly things: OwnedThings,
   ) {}
+
+  onModuleInit(): void {
+    this.things.register('environments', (id) => this.require(id));
+  }
 
   /**
    * The company's environments, newest first. A company that has no local one yet gets it now: it is where runs go
    * that say nothing else, so it is there for whoever looks.
    * @throws NotFoundError
    */
-  async list(companyId: string, filter: EnvironmentFilter): Promise<Page<Environment>> {
+  async list(companyId: string, { status, driver, ...page }: EnvironmentFilter): Promise<Page<RowOf<Environment>>> {
     const company = await this.companies.require(companyId);
     const hasLocal = (await this.locals.find([companyId])).size > 0;
     if (!hasLocal && company.status === 'active') await inTransaction(this.em, () => this.locals.ensure([companyId]));
-    const { limit = MAX_PAGE, cursor, status, driver } = filter;
-    const before = idFromCursor(cursor);
-    const where = {
-      ...{ companyId, deletedAt: null },
-      ...(before === null ? {} : { id: { $lt: before } }),
-      ...(status === undefined ? {} : { status }),
-      ...(driver === undefined ? {} : { driver }),
-    };
-    const rows = await this.em.find(Environment, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+    const conditions: Condition[] = [
+      ['deleted_at is null'],
+      status && ['status = ?', status],
+      driver && ['driver = ?', driver],
+    ];
+    return ENVIRONMENTS.pageOfCompany(this.em, companyId, conditions, page);
   }
 
   /**
@@ -82,30 +90,35 @@ export class EnvironmentsService {
     return this.locals.ensure(companyIds);
   }
 
-  /** @throws NotFoundError, OperatorOnlyError, CompanyArchivedError, UnknownDriverError, InvalidInputError, EnvironmentNameTakenError, LocalEnvironmentExistsError */
+  /** @throws NotFoundError, CompanyArchivedError, UnknownDriverError, InvalidInputError, SecretNotFoundError, EnvironmentNameTakenError, LocalEnvironmentExistsError, QuotaReachedError */
   async create(companyId: string, { config = {}, ...fields }: CreateEnvironmentDto): Promise<Environment> {
     return inTransaction(this.em, async () => {
       await this.companies.requireActive(companyId);
-      assertOperator();
+      await assertRoomFor(this.em, companyId, 'environments');
       assertEnvVars(fields.envVars);
       const valid = this.drivers.get(fields.driver).validateConfig(config);
-      const environment = this.em.create(Environment, { ...fields, companyId, config: valid });
+      const { config: envVars = {}, references } = await this.secrets.settle(companyId, fields.envVars, 'envVars');
+      const environment = this.em.create(Environment, { ...fields, companyId, config: valid, envVars });
       await this.flush(environment.name);
+      if (references.length > 0) await this.secrets.keep(companyId, { environmentId: environment.id }, references);
       const { id, name, driver } = environment;
       await this.events.record(new EnvironmentCreated(companyId, id, { name, driver }));
       return environment;
     });
   }
 
-  /** @throws NotFoundError, OperatorOnlyError, InvalidInputError, EnvironmentNameTakenError, EnvironmentArchivedError */
+  /** @throws NotFoundError, InvalidInputError, SecretNotFoundError, EnvironmentNameTakenError, EnvironmentArchivedError */
   async update(environmentId: string, { status, ...changes }: UpdateEnvironmentDto): Promise<Environment> {
     return inTransaction(this.em, async () => {
       const environment = await this.lock(environmentId);
       const { config } = changes;
       assertEnvVars(changes.envVars);
       const valid = config && this.drivers.get(environment.driver).validateConfig(config);
-      const fields = environment.change({ ...changes, config: valid });
+      const { companyId } = environment;
+      const { config: envVars, references } = await this.secrets.settle(companyId, changes.envVars, 'envVars');
+      const fields = environment.change({ ...changes, config: valid, envVars });
       await this.flush(environment.name);
+      if (fields.includes('envVars')) await this.secrets.keep(companyId, { environmentId }, references);
       if (fields.length > 0) {
         await this.events.record(new EnvironmentUpdated(environment.companyId, environmentId, { fields }));
       }
@@ -117,7 +130,7 @@ export class EnvironmentsService {
   /**
    * Moves it to another state: `draining` and `archived` take no new leases, and what runs there ends by itself.
    * Repeating it changes nothing.
-   * @throws NotFoundError, OperatorOnlyError, EnvironmentArchivedError
+   * @throws NotFoundError, EnvironmentArchivedError
    */
   async changeStatus(environmentId: string, status: EnvironmentStatus): Promise<Environment> {
     return inTransaction(this.em, async () => {
@@ -130,7 +143,7 @@ export class EnvironmentsService {
   /**
    * Takes no new leases. Without a grace what runs there ends by itself; with one it is ended when that is over, also
    * where the environment was draining already.
-   * @throws NotFoundError, OperatorOnlyError, EnvironmentArchivedError
+   * @throws NotFoundError, EnvironmentArchivedError
    */
   async drain(environmentId: string, { graceSec, reason }: DrainEnvironmentDto): Promise<Environment> {
     if (graceSec === undefined) return this.changeStatus(environmentId, 'draining');
@@ -144,7 +157,6 @@ export class EnvironmentsService {
   private drainWithin(environmentId: string, graceSec: number, reason: string | null): Promise<Environment | null> {
     return inTransaction(this.em, async () => {
       await this.require(environmentId);
-      assertOperator();
       await holdRunsIn(this.em, environmentId);
       const environment = await this.lock(environmentId);
       if (environment.status === 'archived') throw new EnvironmentArchivedError();
@@ -160,7 +172,7 @@ export class EnvironmentsService {
 
   /**
    * Takes it away from its users. The row stays, because the record names it.
-   * @throws NotFoundError, OperatorOnlyError, EnvironmentInUseError while anything is held in it.
+   * @throws NotFoundError, EnvironmentInUseError while anything is held in it.
    */
   async delete(environmentId: string): Promise<void> {
     await inTransaction(this.em, async () => {
@@ -200,7 +212,6 @@ export class EnvironmentsService {
   /** The row, held until the transaction ends: whoever is placing a run there holds it too, so one waits for the other. */
   private async lock(environmentId: string): Promise<Environment> {
     await this.require(environmentId);
-    assertOperator();
     await this.em.execute('select id from environments where id = ? for no key update', [environmentId]);
     const environment = await this.em.findOne(Environment, { id: environmentId, deletedAt: null }, { refresh: true });
     if (!environment) throw new NotFoundError('Environment');

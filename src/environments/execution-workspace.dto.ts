@@ -1,5 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsIn, IsObject, IsOptional, IsString, IsUUID, Length, Matches, MaxLength } from 'class-validator';
+import { IsIn, IsObject, IsOptional, IsString, IsUUID, Length, MaxLength, ValidateBy } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
+import { DIRECTORY_PATH, isDirectoryPath } from './directory-path.js';
 import { IfGiven } from '../http/if-given.js';
 import { MaxJsonBytes } from '../http/max-json-bytes.js';
 import {
@@ -10,8 +12,11 @@ import {
   type WorkspaceStatus,
 } from './execution-workspace.entity.js';
 
-const ABSOLUTE = /^(\/|[A-Za-z]:[\\/])/;
-const ABSOLUTE_MESSAGE = { message: 'cwd must be an absolute path' };
+const IsDirectoryPath = () =>
+  ValidateBy({
+    name: 'isDirectoryPath',
+    validator: { validate: isDirectoryPath, defaultMessage: () => `$property ${DIRECTORY_PATH}` },
+  });
 
 export class CreateWorkspaceDto {
   /** Where it is. */
@@ -38,7 +43,7 @@ export class CreateWorkspaceDto {
    */
   @IsString()
   @MaxLength(4096)
-  @Matches(ABSOLUTE, ABSOLUTE_MESSAGE)
+  @IsDirectoryPath()
   cwd: string;
 
   /**
@@ -68,7 +73,7 @@ export class UpdateWorkspaceDto {
   @IfGiven()
   @IsString()
   @MaxLength(4096)
-  @Matches(ABSOLUTE, ABSOLUTE_MESSAGE)
+  @IsDirectoryPath()
   cwd?: string;
 
   /** An archived one is kept for the record. */
@@ -106,7 +111,7 @@ export class WorkspaceResponse {
   createdAt: Date;
   updatedAt: Date;
 
-  static from(workspace: ExecutionWorkspace): WorkspaceResponse {
+  static from(workspace: RowOf<ExecutionWorkspace>): WorkspaceResponse {
     return {
       id: workspace.id,
       companyId: workspace.companyId,

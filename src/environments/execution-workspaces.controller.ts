@@ -2,11 +2,11 @@ import { Body, Controller, Get, Param, Patch, Post, Query } from '@nestjs/common
 import {
   ApiConflictResponse,
   ApiCreatedResponse,
-  ApiForbiddenResponse,
   ApiOkResponse,
   ApiTags,
   ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
+import { Access } from '../auth/access.decorator.js';
 import type { Page } from '../database/page.js';
 import { ApiPage } from '../http/api-page.decorator.js';
 import { IdPipe } from '../http/id.pipe.js';
@@ -15,8 +15,6 @@ import { PageQueryDto } from '../http/page-query.dto.js';
 import { CreateWorkspaceDto, UpdateWorkspaceDto, WorkspaceResponse } from './execution-workspace.dto.js';
 import { ExecutionWorkspacesService } from './execution-workspaces.service.js';
 
-const OPERATOR_ONLY = { description: '`operator_only`' };
-
 @ApiTags('Workspaces')
 @Controller()
 export class ExecutionWorkspacesController {
@@ -24,6 +22,7 @@ export class ExecutionWorkspacesController {
 
   /** A company's execution workspaces, newest first. */
   @Get('companies/:companyId/execution-workspaces')
+  @Access('members:read')
   @ApiPage(WorkspaceResponse)
   async list(
     @Param('companyId', IdPipe) companyId: string,
@@ -34,9 +33,9 @@ export class ExecutionWorkspacesController {
 
   /** Makes an execution workspace. */
   @Post('companies/:companyId/execution-workspaces')
+  @Access('operators:write')
   @Idempotent()
   @ApiCreatedResponse({ type: WorkspaceResponse })
-  @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse({ description: '`workspace_name_taken`, `company_archived`' })
   @ApiUnprocessableEntityResponse({ description: '`environment_not_found`, `environment_archived`' })
   async create(
@@ -48,6 +47,7 @@ export class ExecutionWorkspacesController {
 
   /** One execution workspace. */
   @Get('execution-workspaces/:id')
+  @Access('members:read')
   @ApiOkResponse({ type: WorkspaceResponse })
   async get(@Param('id', IdPipe) id: string): Promise<WorkspaceResponse> {
     return WorkspaceResponse.from(await this.workspaces.require(id));
@@ -55,8 +55,8 @@ export class ExecutionWorkspacesController {
 
   /** Changes the fields that are given. */
   @Patch('execution-workspaces/:id')
+  @Access('operators:write')
   @ApiOkResponse({ type: WorkspaceResponse })
-  @ApiForbiddenResponse(OPERATOR_ONLY)
   @ApiConflictResponse({ description: '`workspace_name_taken`' })
   async update(@Param('id', IdPipe) id: string, @Body() body: UpdateWorkspaceDto): Promise<WorkspaceResponse> {
     return WorkspaceResponse.from(await this.workspaces.update(id, body));

@@ -1,9 +1,11 @@
 import { EntityManager, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
-import { Injectable } from '@nestjs/common';
-import { assertOperator, canSeeCompany } from '../auth/access.js';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { canSeeCompany } from '../auth/access.js';
+import { OwnedThings } from '../auth/owned-things.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { assertUsableEnvironment } from '../companies/environment-reference.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { EntityRows, type RowOf } from '../database/entity-rows.js';
+import type { Page, PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { BerthConfig } from '../config/config.js';
 import { NotFoundError } from '../errors/domain-error.js';
@@ -15,8 +17,10 @@ import { ExecutionWorkspace, type WorkspaceStatus } from './execution-workspace.
 import { ThisHost } from './this-host.js';
 import { WorkspaceArchived, WorkspaceCreated, WorkspaceUpdated } from './workspaces.events.js';
 
+const WORKSPACES = new EntityRows(ExecutionWorkspace);
+
 @Injectable()
-export class ExecutionWorkspacesService {
+export class ExecutionWorkspacesService implements OnModuleInit {
   constructor(
     private readonly em: EntityManager,
     private readonly events: DomainEvents,
@@ -24,18 +28,20 @@ export class ExecutionWorkspacesService {
     private readonly environments: EnvironmentsService,
     private readonly host: ThisHost,
     private readonly config: BerthConfig,
+    private readonly things: OwnedThings,
   ) {}
+
+  onModuleInit(): void {
+    this.things.register('execution-workspaces', (id) => this.require(id));
+  }
 
   /**
    * The company's workspaces, newest first.
    * @throws NotFoundError
    */
-  async list(companyId: string, { limit = MAX_PAGE, cursor }: PageRequest): Promise<Page<ExecutionWorkspace>> {
-    await this.companies.require(companyId);
-    const before = idFromCursor(cursor);
-    const where = { companyId, ...(before === null ? {} : { id: { $lt: before } }) };
-    const rows = await this.em.find(ExecutionWorkspace, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+  async list(companyId: string, request: PageRequest): Promise<Page<RowOf<ExecutionWorkspace>>> {
+    await this.companies.assertExists(companyId);
+    return WORKSPACES.pageOfCompany(this.em, companyId, [], request);
   }
 
   /**
@@ -48,11 +54,10 @@ export class ExecutionWorkspacesService {
     return workspace;
   }
 
-  /** @throws NotFoundError, OperatorOnlyError, CompanyArchivedError, UnusableEnvironmentError, WorkspaceNameTakenError */
+  /** @throws NotFoundError, CompanyArchivedError, UnusableEnvironmentError, WorkspaceNameTakenError */
   async create(companyId: string, { mode = 'shared', ...fields }: CreateWorkspaceDto): Promise<ExecutionWorkspace> {
     return inTransaction(this.em, async () => {
       await this.companies.requireActive(companyId);
-      assertOperator();
       await assertUsableEnvironment(this.em, companyId, fields.environmentId);
       const { driver } = await this.environments.require(fields.environmentId);
       const { host = this.hostOf(driver) } = fields;
@@ -64,7 +69,7 @@ export class ExecutionWorkspacesService {
     });
   }
 
-  /** @throws NotFoundError, OperatorOnlyError, WorkspaceNameTakenError */
+  /** @throws NotFoundError, WorkspaceNameTakenError */
   async update(workspaceId: string, { status, ...changes }: UpdateWorkspaceDto): Promise<ExecutionWorkspace> {
     return inTransaction(this.em, async () => {
       const workspace = await this.lock(workspaceId);
@@ -85,7 +90,6 @@ export class ExecutionWorkspacesService {
 
   private async lock(workspaceId: string): Promise<ExecutionWorkspace> {
     await this.require(workspaceId);
-    assertOperator();
     await this.em.execute('select id from execution_workspaces where id = ? for no key update', [workspaceId]);
     return this.em.findOneOrFail(ExecutionWorkspace, workspaceId, { refresh: true });
   }

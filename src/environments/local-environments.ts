@@ -14,7 +14,7 @@ export interface LocalEnvironment {
   driver: string;
   status: EnvironmentStatus;
   config: Record<string, unknown>;
-  envVars: Record<string, string>;
+  envVars: Record<string, unknown>;
 }
 
 const ATTEMPTS = 5;

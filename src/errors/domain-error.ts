@@ -6,7 +6,9 @@ export type DomainErrorKind =
   | 'not_found' // 404
   | 'conflict' // 409
   | 'gone' // 410
+  | 'misdirected' // 421
   | 'unacceptable' // 422
+  | 'too_many' // 429
   | 'unavailable'; // 503
 
 /** A condition that the caller can understand and act on. `message` is a sentence for a person, `code` is stable. */
@@ -21,6 +23,20 @@ export abstract class DomainError extends Error {
   ) {
     super(message);
     this.name = new.target.name;
+  }
+}
+
+/** A limit that gives way with time. */
+export abstract class TooManyError extends DomainError {
+  readonly kind = 'too_many';
+
+  constructor(
+    message: string,
+    /** When it is worth trying again, in seconds. */
+    readonly retryAfterSec: number,
+    details?: unknown,
+  ) {
+    super(message, details);
   }
 }
 

@@ -1,6 +1,7 @@
 import { Controller, Get, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
+import { Access } from '../auth/access.decorator.js';
 import { HealthResponse, LivenessResponse } from './health.dto.js';
 import { HealthService } from './health.service.js';
 
@@ -11,6 +12,7 @@ export class HealthController {
 
   /** How the server is: 503 when it cannot reach its database. */
   @Get()
+  @Access('public')
   @ApiOkResponse({ type: HealthResponse })
   @ApiServiceUnavailableResponse({ type: HealthResponse })
   check(@Res({ passthrough: true }) reply: FastifyReply): Promise<HealthResponse> {
@@ -19,6 +21,7 @@ export class HealthController {
 
   /** Whether the process answers at all; a supervisor that gets no answer restarts it. */
   @Get('live')
+  @Access('public')
   @ApiOkResponse({ type: LivenessResponse })
   live(): LivenessResponse {
     return { status: 'ok' };
@@ -26,6 +29,7 @@ export class HealthController {
 
   /** Whether requests should be sent here: 503 when the database cannot be reached, or the process was asked to stop. */
   @Get('ready')
+  @Access('public')
   @ApiOkResponse({ type: HealthResponse })
   @ApiServiceUnavailableResponse({ type: HealthResponse })
   ready(@Res({ passthrough: true }) reply: FastifyReply): Promise<HealthResponse> {

@@ -1,18 +1,17 @@
 import { Controller, Get, HttpCode, Post } from '@nestjs/common';
-import { ApiForbiddenResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
-import { OperatorOnly } from '../auth/operator-only.js';
+import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { Access } from '../auth/access.decorator.js';
 import { Quarantine } from '../database/restore/quarantine.js';
 import { QuarantineStateResponse } from './health.dto.js';
 
 @ApiTags('Admin')
-@OperatorOnly()
-@ApiForbiddenResponse({ description: '`operator_only`' })
 @Controller('admin/quarantine')
 export class QuarantineController {
   constructor(private readonly quarantine: Quarantine) {}
 
   /** Whether the database counts as restored, so that nothing is reaped or taken down until an operator confirms it. */
   @Get()
+  @Access('instance:read')
   @ApiOkResponse({ type: QuarantineStateResponse })
   async show(): Promise<QuarantineStateResponse> {
     return { quarantine: await this.quarantine.state() };
@@ -23,6 +22,7 @@ export class QuarantineController {
    * Look first at what the record holds that is not true any more. Harmless when there is no quarantine.
    */
   @Post('confirm')
+  @Access('instance:write')
   @HttpCode(200)
   @ApiOkResponse({ type: QuarantineStateResponse })
   async confirm(): Promise<QuarantineStateResponse> {

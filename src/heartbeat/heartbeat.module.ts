@@ -1,10 +1,13 @@
 import { Module } from '@nestjs/common';
+import { APP_INTERCEPTOR } from '@nestjs/core';
 import { AgentsModule } from '../agents/agents.module.js';
 import { CompaniesModule } from '../companies/companies.module.js';
 import { EnvironmentsModule } from '../environments/environments.module.js';
 import { IssuesModule } from '../issues/issues.module.js';
 import { RestoreModule } from '../database/restore/restore.module.js';
 import { LeasesModule } from '../leases/leases.module.js';
+import { RedactionModule } from '../redaction/redaction.module.js';
+import { SecretsModule } from '../secrets/secrets.module.js';
 import { AdapterRegistry } from './adapters/adapter-registry.js';
 import { HttpAdapter } from './adapters/http-adapter.js';
 import { ProcessAdapter } from './adapters/process-adapter.js';
@@ -37,6 +40,7 @@ import { RunLogs } from './logs/run-logs.js';
 import { Placement } from './claiming/placement.js';
 import { PlacementsService } from './waiting/placements.service.js';
 import { ProvisionService } from './claiming/provision.service.js';
+import { QueueRooms } from './wakes/queue-room.js';
 import { QueueRun } from './wakes/queue-run.js';
 import { ReadBack } from './claiming/read-back.js';
 import { RealisePlace } from './execution/realise-place.js';
@@ -58,6 +62,10 @@ import { RunnersController } from './http/runners.controller.js';
 import { RunnersService } from './runs/runners.service.js';
 import { RunsController } from './http/runs.controller.js';
 import { RunsService } from './runs/runs.service.js';
+import { AbsentRuns } from './secrets/absent-runs.js';
+import { RunBodyInterceptor } from './secrets/run-body.interceptor.js';
+import { RunRedactors } from './secrets/run-redactors.js';
+import { RunSecrets } from './secrets/run-secrets.js';
 import { Successors } from './ending/successors.js';
 import { Blockers } from './waiting/blockers.js';
 import { QueueService } from './waiting/queue.service.js';
@@ -77,7 +85,17 @@ import { WakeDecisions } from './wakes/wake-decisions.js';
 import { WakeLocks } from './wakes/wake-locks.js';
 import { WakeService } from './wakes/wake.service.js';
 
-const WAKE = [WakeService, WakeDecisions, WakeLocks, SkippedWakes, QueueRun, IssueWakes, Timers, Promotions];
+const WAKE = [
+  WakeService,
+  WakeDecisions,
+  WakeLocks,
+  SkippedWakes,
+  QueueRooms,
+  QueueRun,
+  IssueWakes,
+  Timers,
+  Promotions,
+];
 const PROVISION = [ProvisionService, ClaimRuns, Gate, Placement, ChosenEnvironments];
 const EXECUTE = [
   EnvironmentLeaseInterceptor,
@@ -90,6 +108,7 @@ const EXECUTE = [
   ProcessAdapter,
   HttpAdapter,
 ];
+const SECRETS = [RunSecrets, RunRedactors, AbsentRuns, { provide: APP_INTERCEPTOR, useClass: RunBodyInterceptor }];
 const END = [
   FinaliseService,
   EndRuns,
@@ -119,7 +138,16 @@ const RESERVE = [ReservationsService, GrantLease, WaitingLine, LeaseRequests, Re
 const READ = [RunsService, RunnersService, HostsService, PlacementsService, RunLogs, RunLogStore, RunLogReader];
 
 @Module({
-  imports: [RestoreModule, CompaniesModule, AgentsModule, IssuesModule, EnvironmentsModule, LeasesModule],
+  imports: [
+    RestoreModule,
+    RedactionModule,
+    CompaniesModule,
+    SecretsModule,
+    AgentsModule,
+    IssuesModule,
+    EnvironmentsModule,
+    LeasesModule,
+  ],
   controllers: [
     QueueController,
     HeartbeatExecutor,
@@ -131,6 +159,17 @@ const READ = [RunsService, RunnersService, HostsService, PlacementsService, RunL
     RevokeController,
     ReservationsController,
   ],
-  providers: [...WAKE, ...PROVISION, ...EXECUTE, ...END, ...FOLLOW_UP, ...RUNNER, ...WAIT, ...RESERVE, ...READ],
+  providers: [
+    ...WAKE,
+    ...PROVISION,
+    ...EXECUTE,
+    ...SECRETS,
+    ...END,
+    ...FOLLOW_UP,
+    ...RUNNER,
+    ...WAIT,
+    ...RESERVE,
+    ...READ,
+  ],
 })
 export class HeartbeatModule {}

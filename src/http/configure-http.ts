@@ -1,22 +1,36 @@
+import { EntityManager } from '@mikro-orm/postgresql';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import { BerthConfig } from '../config/config.js';
+import { BerthConfig, isLoopback } from '../config/config.js';
 import { ErrorFilter } from './error.filter.js';
 import { InputPipe } from './input.pipe.js';
 import { acceptJsonOnly } from './json-body.js';
+import { limitAddressLength } from './limits/address-length.js';
+import { guardHost } from './limits/host-guard.js';
+import { limitRates } from './limits/request-rates.js';
+import { dropSlowReaders } from './limits/slow-readers.js';
 import { serveOpenApi } from './openapi.js';
-import { PageInterceptor } from './page.interceptor.js';
+import { answerPages } from './pages.js';
 import { openRequestScopes } from './request-scopes.js';
 import { serveHealthOnly } from './runner-only.js';
+import { sendSecurityHeaders } from './security-headers.js';
+import { noteAnswers } from './unreadable-requests.js';
 
 /** Gives an application the conventions of the wire. Comes before `app.init()` or `app.listen()`. */
 export async function configureHttp(app: NestFastifyApplication): Promise<void> {
   const server = app.getHttpAdapter().getInstance();
-  openRequestScopes(server);
-  if (!app.get(BerthConfig).roles.has('api')) serveHealthOnly(server);
+  const config = app.get(BerthConfig);
+  noteAnswers(server);
+  openRequestScopes(server, app.get(EntityManager));
+  answerPages(server);
+  await sendSecurityHeaders(app);
+  limitAddressLength(server);
+  if (isLoopback(config.host)) guardHost(server, config);
+  await limitRates(app);
+  dropSlowReaders(server, config.clientTimeoutSec);
+  if (!config.roles.has('api')) serveHealthOnly(server);
   acceptJsonOnly(app);
   app.setGlobalPrefix('api', { exclude: ['metrics'] });
   app.useGlobalPipes(new InputPipe());
   app.useGlobalFilters(new ErrorFilter());
-  app.useGlobalInterceptors(new PageInterceptor());
   await serveOpenApi(app);
 }

@@ -1,12 +1,14 @@
 import { HttpException } from '@nestjs/common';
 import { isConnectionLost } from '../database/database-errors.js';
-import { DomainError, type DomainErrorKind } from '../errors/domain-error.js';
+import { DomainError, TooManyError, type DomainErrorKind } from '../errors/domain-error.js';
 import type { ErrorResponse } from './error-response.dto.js';
 
 /** How an error is answered over HTTP. */
 export interface ErrorAnswer {
   readonly status: number;
   readonly body: ErrorResponse;
+  /** When the caller may try again, in seconds, where that is likely to help. */
+  readonly retryAfterSec?: number;
   /** Whether somebody should look at it: nobody meant this error to reach a caller. */
   readonly unexpected: boolean;
 }
@@ -18,7 +20,9 @@ const STATUS_OF_KIND: Record<DomainErrorKind, number> = {
   not_found: 404,
   conflict: 409,
   gone: 410,
+  misdirected: 421,
   unacceptable: 422,
+  too_many: 429,
   unavailable: 503,
 };
 
@@ -32,13 +36,17 @@ const FRAMEWORK_REFUSALS: Record<number, ErrorResponse> = {
   405: { error: 'This route does not take that method', code: 'method_not_allowed' },
   408: { error: 'The request did not arrive in time', code: 'request_timeout' },
   413: { error: 'The request body is too large', code: 'body_too_large' },
-  414: { error: 'A part of the path is too long', code: 'path_too_long' },
+  414: { error: 'The address, or a part of its path, is too long', code: 'path_too_long' },
   415: {
     error: 'The request body has to be JSON: send the header Content-Type: application/json',
     code: 'unsupported_media_type',
   },
+  431: { error: 'The headers of the request are too large', code: 'headers_too_large' },
   503: { error: 'The server is shutting down', code: 'shutting_down' },
 };
+
+/** When a caller may try again what the server could not do just now, in seconds. */
+const SHORTLY_SEC = 1;
 
 /** SQLSTATEs that nobody mapped to a domain error, from the most to the least specific. */
 const DATABASE_REFUSALS = [
@@ -72,6 +80,12 @@ const OUR_FAULT: ErrorResponse = {
 
 /** Decides how an error is answered. Nothing of an error that we did not write ourselves goes into the answer. */
 export function answerTo(error: unknown): ErrorAnswer {
+  const answer = statusAndBody(error);
+  if (error instanceof TooManyError) return { ...answer, retryAfterSec: error.retryAfterSec };
+  return answer.status === 503 ? { ...answer, retryAfterSec: SHORTLY_SEC } : answer;
+}
+
+function statusAndBody(error: unknown): Omit<ErrorAnswer, 'retryAfterSec'> {
   if (error instanceof DomainError) return answerToDomainError(error);
   if (error instanceof HttpException) return answerToFramework(error.getStatus());
   if (isConnectionLost(error)) return { status: 503, body: UNREACHABLE, unexpected: true };

@@ -3,9 +3,6 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { throwError } from 'rxjs';
 import { answerTo } from './error-answer.js';
 
-/** When a caller may try again what the server could not do just now, in seconds. */
-const RETRY_AFTER_SEC = 1;
-
 /** The one place where errors become answers. */
 @Catch()
 export class ErrorFilter implements ExceptionFilter {
@@ -16,13 +13,13 @@ export class ErrorFilter implements ExceptionFilter {
     if (host.getType() !== 'http') return throwError(() => error);
     const request = host.switchToHttp().getRequest<FastifyRequest>();
     const reply = host.switchToHttp().getResponse<FastifyReply>();
-    const { status, body, unexpected } = answerTo(error);
+    const { status, body, retryAfterSec, unexpected } = answerTo(error);
     if (unexpected) {
       const where = { requestId: request.id, method: request.method, url: request.url, status };
       this.logger.error({ err: error, ...where }, 'A request failed');
     }
     if (reply.sent) return undefined;
-    if (status === 503) reply.header('Retry-After', RETRY_AFTER_SEC);
+    if (retryAfterSec !== undefined) reply.header('Retry-After', retryAfterSec);
     // A connection that is kept for further requests would keep the server from closing.
     if (body.code === 'shutting_down') reply.header('Connection', 'close');
     if (status === 401) reply.header('WWW-Authenticate', 'Bearer');

@@ -33,6 +33,9 @@ const IGNORED_FIELDS = {
     'onboardingFirstAgent',
   ],
   agentKey: ['scope'],
+  // Where it was asked for from; to confine a key, name its companies.
+  operatorKey: ['requestedCompanyId'],
+  secret: ['key', 'providerConfigId', 'providerMetadata', 'providerVersionRef'],
   wake: ['failedRunId', 'debug', 'idempotencyKey'],
   issue: [
     'projectId',

@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsByteLength, IsIn, IsString, IsUUID } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
 import { IfGiven } from '../http/if-given.js';
 import { IgnoresClientFields } from '../http/ignored-fields.js';
 import { PageQueryDto } from '../http/page-query.dto.js';
@@ -44,7 +45,7 @@ export class IssueCommentResponse {
   body: string;
   createdAt: Date;
 
-  static from(comment: IssueComment): IssueCommentResponse {
+  static from(comment: RowOf<IssueComment>): IssueCommentResponse {
     return {
       id: comment.id,
       issueId: comment.issueId,

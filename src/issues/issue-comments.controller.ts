@@ -1,5 +1,6 @@
 import { Body, Controller, Get, Param, Post, Query } from '@nestjs/common';
 import { ApiCreatedResponse, ApiTags } from '@nestjs/swagger';
+import { Access } from '../auth/access.decorator.js';
 import type { Page } from '../database/page.js';
 import { ApiPage } from '../http/api-page.decorator.js';
 import { Idempotent } from '../http/idempotent.decorator.js';
@@ -17,6 +18,7 @@ export class IssueCommentsController {
 
   /** What was said about an issue, newest first unless asked otherwise. */
   @Get()
+  @Access('members:read')
   @ApiPage(IssueCommentResponse)
   async list(
     @Param('idOrIdentifier') idOrIdentifier: string,
@@ -28,6 +30,7 @@ export class IssueCommentsController {
 
   /** Says something about an issue, and wakes the agent that has it. */
   @Post()
+  @Access('members:write')
   @Idempotent()
   @ApiCreatedResponse({ type: IssueCommentResponse })
   async add(

@@ -1,6 +1,7 @@
 import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable } from '@nestjs/common';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { EntityRows, type Condition, type RowOf } from '../database/entity-rows.js';
+import type { Page, PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import type { Actor } from '../events/actor.js';
 import { DomainEvents } from '../events/domain-events.js';
@@ -28,6 +29,8 @@ export interface RunResult {
   readonly body: string;
 }
 
+const COMMENTS = new EntityRows(IssueComment);
+
 type Author = Pick<IssueComment, 'authorType' | 'authorAgentId' | 'createdByRunId'>;
 
 /** What is said about issues. The caller has found the issue, and so may see and say what it likes. */
@@ -38,15 +41,12 @@ export class IssueCommentsService {
     private readonly events: DomainEvents,
   ) {}
 
-  async list(
-    issue: Issue,
-    { limit = MAX_PAGE, cursor, afterCommentId, order }: CommentsRequest,
-  ): Promise<Page<IssueComment>> {
-    const after = [idFromCursor(cursor), afterCommentId ?? null].filter((id) => id !== null);
-    const beyond = after.map((id) => ({ id: order === 'asc' ? { $gt: id } : { $lt: id } }));
-    const where = { $and: [{ companyId: issue.companyId, issueId: issue.id }, ...beyond] };
-    const rows = await this.em.find(IssueComment, where, { orderBy: { id: order }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+  list(issue: Issue, { afterCommentId, order, ...page }: CommentsRequest): Promise<Page<RowOf<IssueComment>>> {
+    const conditions: Condition[] = [
+      ['company_id = ? and issue_id = ?', issue.companyId, issue.id],
+      afterCommentId && [order === 'asc' ? 'id > ?' : 'id < ?', afterCommentId],
+    ];
+    return COMMENTS.page(this.em, conditions, page, order);
   }
 
   /**

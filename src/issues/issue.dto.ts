@@ -11,6 +11,7 @@ import {
   Length,
   Matches,
 } from 'class-validator';
+import type { RowOf } from '../database/entity-rows.js';
 import { IfGiven } from '../http/if-given.js';
 import { IgnoresClientFields } from '../http/ignored-fields.js';
 import { PageQueryDto } from '../http/page-query.dto.js';
@@ -163,7 +164,7 @@ export class IssueResponse {
   createdAt: Date;
   updatedAt: Date;
 
-  static from(issue: Issue): IssueResponse {
+  static from(issue: RowOf<Issue>): IssueResponse {
     return {
       id: issue.id,
       companyId: issue.companyId,

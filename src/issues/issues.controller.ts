@@ -8,6 +8,7 @@ import {
   ApiTags,
   ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
+import { Access } from '../auth/access.decorator.js';
 import type { Page } from '../database/page.js';
 import { ApiPage } from '../http/api-page.decorator.js';
 import { IdPipe } from '../http/id.pipe.js';
@@ -29,6 +30,8 @@ const UNUSABLE_REFERENCE = {
     '`assignee_not_found`, `environment_not_found`, `environment_archived`, `workspace_not_found`, `workspace_archived`',
 };
 
+const NOT_WHERE = { description: '`operator_only`: where its runs go, an agent cannot say' };
+
 const HELD = { description: '`issue_held`; details say who has it and its status' };
 
 @ApiTags('Issues')
@@ -41,6 +44,7 @@ export class IssuesController {
 
   /** A company's issues, newest first. */
   @Get('companies/:companyId/issues')
+  @Access('members:read')
   @ApiPage(IssueResponse)
   async list(
     @Param('companyId', IdPipe) companyId: string,
@@ -51,6 +55,8 @@ export class IssuesController {
 
   /** Makes an issue, and wakes the agent that it is assigned to. */
   @Post('companies/:companyId/issues')
+  @Access('members:write')
+  @ApiForbiddenResponse(NOT_WHERE)
   @Idempotent()
   @ApiCreatedResponse({ type: IssueResponse })
   @ApiUnprocessableEntityResponse(UNUSABLE_REFERENCE)
@@ -60,6 +66,7 @@ export class IssuesController {
 
   /** One issue, by id or identifier. */
   @Get('issues/:idOrIdentifier')
+  @Access('members:read')
   @ApiOkResponse({ type: IssueResponse })
   async get(@Param('idOrIdentifier') idOrIdentifier: string): Promise<IssueResponse> {
     return IssueResponse.from(await this.issues.require(idOrIdentifier));
@@ -67,6 +74,8 @@ export class IssuesController {
 
   /** Changes the fields that are given, and adds a comment if one is. */
   @Patch('issues/:idOrIdentifier')
+  @Access('members:write')
+  @ApiForbiddenResponse(NOT_WHERE)
   @ApiOkResponse({ type: UpdatedIssueResponse })
   @ApiUnprocessableEntityResponse(UNUSABLE_REFERENCE)
   async update(
@@ -79,6 +88,7 @@ export class IssuesController {
 
   /** Takes up an issue: gives it to the agent and moves it to `in_progress`, unless somebody else has it. */
   @Post('issues/:idOrIdentifier/checkout')
+  @Access('members:write')
   @HttpCode(200)
   @ApiOkResponse({ type: IssueResponse })
   @ApiForbiddenResponse({ description: '`checkout_for_others`' })
@@ -93,6 +103,7 @@ export class IssuesController {
 
   /** Gives an issue back: nobody has it any more, and if it is open it is `todo` again. */
   @Post('issues/:idOrIdentifier/release')
+  @Access('members:write')
   @HttpCode(200)
   @ApiOkResponse({ type: IssueResponse })
   @ApiConflictResponse(HELD)
@@ -102,9 +113,9 @@ export class IssuesController {
 
   /** Takes an issue out of sight; refused while a run works on it. */
   @Delete('issues/:idOrIdentifier')
+  @Access('operators:write')
   @HttpCode(204)
   @ApiNoContentResponse()
-  @ApiForbiddenResponse({ description: '`operator_only`' })
   @ApiConflictResponse({ description: '`issue_has_live_run`; details name the run' })
   async delete(@Param('idOrIdentifier') idOrIdentifier: string): Promise<void> {
     await this.issues.delete(idOrIdentifier);

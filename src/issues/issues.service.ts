@@ -1,12 +1,14 @@
 import { EntityManager } from '@mikro-orm/postgresql';
-import { Injectable } from '@nestjs/common';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { validate } from 'uuid';
 import { assertOperator, canSeeCompany } from '../auth/access.js';
+import { OwnedThings } from '../auth/owned-things.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { CompanyArchivedError, UnusableEnvironmentError } from '../companies/company-errors.js';
 import { assertUsableEnvironment } from '../companies/environment-reference.js';
 import { violatedConstraint } from '../database/database-errors.js';
-import { idFromCursor, MAX_PAGE, Page } from '../database/page.js';
+import { EntityRows, type Condition, type RowOf } from '../database/entity-rows.js';
+import type { Page } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { NotFoundError } from '../errors/domain-error.js';
 import { DomainEvents } from '../events/domain-events.js';
@@ -16,7 +18,7 @@ import { IssueHasLiveRunError, UnknownAssigneeError, UnusableWorkspaceError } fr
 import { lockAgents, lockIssue, type LockedIssue } from './issue-locks.js';
 import { assertUsableWorkspace } from './issue-references.js';
 import type { CreateIssueDto, IssuesQueryDto, UpdateIssueDto } from './issue.dto.js';
-import { isOpenStatus, Issue, type IssueChanges, type IssueStatus } from './issue.entity.js';
+import { isOpenStatus, Issue, type IssueChanges } from './issue.entity.js';
 import {
   IssueAssigned,
   IssueCreated,
@@ -28,6 +30,9 @@ import {
   type IssueState,
 } from './issues.events.js';
 
+/** Where an issue's runs go is for operators to choose. */
+const PLACE_FIELDS = ['environmentId', 'executionWorkspaceId'];
+const ISSUES = new EntityRows(Issue);
 const IDENTIFIER = /^[A-Z][A-Z0-9]{0,9}-[1-9][0-9]{0,9}$/;
 
 /**
@@ -35,31 +40,31 @@ const IDENTIFIER = /^[A-Z][A-Z0-9]{0,9}-[1-9][0-9]{0,9}$/;
  * in the same transaction. Places are locked last, after everything is told.
  */
 @Injectable()
-export class IssuesService {
+export class IssuesService implements OnModuleInit {
   constructor(
     private readonly em: EntityManager,
     private readonly events: DomainEvents,
     private readonly companies: CompaniesService,
     private readonly comments: IssueCommentsService,
+    private readonly things: OwnedThings,
   ) {}
+
+  onModuleInit(): void {
+    this.things.register('issues', (id) => this.require(id), { named: true });
+  }
 
   /**
    * Newest first.
    * @throws NotFoundError
    */
-  async list(companyId: string, query: IssuesQueryDto): Promise<Page<Issue>> {
-    await this.companies.require(companyId);
-    const { limit = MAX_PAGE, cursor, status, assigneeAgentId } = query;
-    const before = idFromCursor(cursor);
-    const where = {
-      companyId,
-      deletedAt: null,
-      ...(before === null ? {} : { id: { $lt: before } }),
-      ...(status === undefined ? {} : { status: { $in: status.split(',') as IssueStatus[] } }),
-      ...(assigneeAgentId === undefined ? {} : { assigneeAgentId }),
-    };
-    const rows = await this.em.find(Issue, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+  async list(companyId: string, { status, assigneeAgentId, ...page }: IssuesQueryDto): Promise<Page<RowOf<Issue>>> {
+    await this.companies.assertExists(companyId);
+    const conditions: Condition[] = [
+      ['deleted_at is null'],
+      status && ['status = any(?::text[])', `{${status}}`],
+      assigneeAgentId && ['assignee_agent_id = ?', assigneeAgentId],
+    ];
+    return ISSUES.pageOfCompany(this.em, companyId, conditions, page);
   }
 
   /**
@@ -76,10 +81,14 @@ export class IssuesService {
     return issue;
   }
 
-  /** @throws NotFoundError, CompanyArchivedError, UnknownAssigneeError, UnusableEnvironmentError, UnusableWorkspaceError */
+  /**
+   * @throws NotFoundError, OperatorOnlyError when an agent says where the issue's runs go, CompanyArchivedError,
+   * UnknownAssigneeError, UnusableEnvironmentError, UnusableWorkspaceError
+   */
   async create(companyId: string, fields: CreateIssueDto): Promise<Issue> {
     return inTransaction(this.em, async () => {
       await this.companies.requireActive(companyId);
+      if (fields.environmentId || fields.executionWorkspaceId) assertOperator();
       const name = await this.nextName(companyId);
       const assigneeAgentId = fields.assigneeAgentId?.toLowerCase() ?? null;
       if (assigneeAgentId) assertAmong(await lockAgents(this.em, companyId, [assigneeAgentId]), assigneeAgentId);
@@ -95,7 +104,8 @@ export class IssuesService {
 
   /**
    * Changes the issue, and then adds a comment if one comes with it.
-   * @throws NotFoundError, IssueChangingError, UnknownAssigneeError, UnusableEnvironmentError, UnusableWorkspaceError
+   * @throws NotFoundError, OperatorOnlyError when an agent says where the issue's runs go, IssueChangingError,
+   * UnknownAssigneeError, UnusableEnvironmentError, UnusableWorkspaceError
    */
   async update(
     idOrIdentifier: string,
@@ -107,6 +117,7 @@ export class IssuesService {
       const mentioned = body === undefined ? [] : await this.comments.mentionsIn(present.companyId, body);
       const locked = await this.lock(present, mentioned, changes.assigneeAgentId);
       const { issue, fields } = await this.changeLocked(locked.issue, changes);
+      if (PLACE_FIELDS.some((field) => fields.includes(field))) assertOperator();
       const comment =
         body === undefined
           ? null
@@ -123,12 +134,11 @@ export class IssuesService {
 
   /**
    * Takes the issue out of its users' sight; its row stays, because the record names it.
-   * @throws NotFoundError, OperatorOnlyError, IssueHasLiveRunError
+   * @throws NotFoundError, IssueHasLiveRunError
    */
   async delete(idOrIdentifier: string): Promise<void> {
     return inTransaction(this.em, async () => {
       const present = await this.require(idOrIdentifier);
-      assertOperator();
       await this.lock(present, []);
       const issue = await this.require(present.id);
       if (issue.executionRunId) throw new IssueHasLiveRunError(issue.executionRunId);

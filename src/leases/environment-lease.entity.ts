@@ -81,17 +81,6 @@ const EnvironmentLeaseSchema = defineEntity({
  * file of its own: `acquire-leases.ts`, `renew-leases.ts`, `end-leases.ts`.
  */
 export class EnvironmentLease extends EnvironmentLeaseSchema.class {
-  get shownStatus(): ShownLeaseStatus {
-    return this.place?.state === 'retained' && this.place.leaseId === this.id ? 'retained' : this.status;
-  }
-
-  /** `failed` once nobody tries any more. */
-  get cleanupStatus(): CleanupStatus | null {
-    if (this.place?.state === 'gone') return 'success';
-    if (this.place?.state !== 'cleaning') return null;
-    return this.place.isParked ? 'failed' : 'pending';
-  }
-
   /** Writes keys over the present ones; null takes one out. */
   mergeMetadata(patch: Record<string, unknown>): void {
     const merged = Object.entries({ ...this.metadata, ...patch });
@@ -99,3 +88,17 @@ export class EnvironmentLease extends EnvironmentLeaseSchema.class {
   }
 }
 EnvironmentLeaseSchema.setClass(EnvironmentLease);
+
+/** What clients see is derived from the lease and its place. */
+type Shown = Pick<EnvironmentLease, 'id' | 'status' | 'place'>;
+
+export function shownStatusOf({ id, status, place }: Shown): ShownLeaseStatus {
+  return place?.state === 'retained' && place.leaseId === id ? 'retained' : status;
+}
+
+/** `failed` once nobody tries any more. */
+export function cleanupStatusOf({ place }: Shown): CleanupStatus | null {
+  if (place?.state === 'gone') return 'success';
+  if (place?.state !== 'cleaning') return null;
+  return place.isParked ? 'failed' : 'pending';
+}

@@ -1,3 +1,4 @@
+import { ForbiddenError } from '../auth/auth-errors.js';
 import { DomainError } from '../errors/domain-error.js';
 
 /** The caller does not hold the lease any more: it expired, was ended, or went to somebody with a newer token. */
@@ -17,6 +18,13 @@ export class FencingTokenRequiredError extends DomainError {
 
   constructor() {
     super('Send the fencingToken that this lease was acquired with');
+  }
+}
+
+/** An agent acts on leases by the token of the run that has them, and on no others. */
+export class OtherRunsLeaseError extends ForbiddenError {
+  constructor() {
+    super('An agent can act on the leases of its own run only, with the token of that run', 'other_runs_lease');
   }
 }
 
@@ -40,6 +48,19 @@ export class WorkspaceOccupiedError extends DomainError {
 
   constructor(executionWorkspaceIds: string[]) {
     super('The exclusive workspace is in use by another lease', { executionWorkspaceIds });
+  }
+}
+
+/** Leases that were held at that time may have been removed since: whatever was answered could be wrong. */
+export class HistoryRemovedError extends DomainError {
+  readonly kind = 'gone';
+  readonly code = 'history_removed';
+
+  constructor(completeSince: Date) {
+    const since = completeSince.toISOString();
+    super(`Leases that had ended before ${since} may have been removed: ask for that time or a later one`, {
+      completeSince: since,
+    });
   }
 }
 

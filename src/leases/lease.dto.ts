@@ -20,10 +20,12 @@ import { PageQueryDto } from '../http/page-query.dto.js';
 import {
   CLEANUP_STATUSES,
   SHOWN_LEASE_STATUSES,
+  cleanupStatusOf,
+  shownStatusOf,
   type CleanupStatus,
-  type EnvironmentLease,
   type ShownLeaseStatus,
 } from './environment-lease.entity.js';
+import type { LeaseRow } from './leases.service.js';
 
 export class EnvironmentLeaseQueryDto extends PageQueryDto {
   @IfGiven()
@@ -145,7 +147,7 @@ export class LeaseResponse {
   createdAt: Date;
   updatedAt: Date;
 
-  static from(lease: EnvironmentLease): LeaseResponse {
+  static from(lease: LeaseRow): LeaseResponse {
     return {
       id: lease.id,
       companyId: lease.companyId,
@@ -154,7 +156,7 @@ export class LeaseResponse {
       issueId: lease.issueId ?? null,
       heartbeatRunId: lease.heartbeatRunId ?? null,
       holder: lease.holder,
-      status: lease.shownStatus,
+      status: shownStatusOf(lease),
       leasePolicy: lease.leasePolicy,
       provider: lease.provider,
       providerLeaseId: lease.providerLeaseId ?? null,
@@ -171,7 +173,7 @@ export class LeaseResponse {
       releasedAt: lease.releasedAt ?? null,
       heldUntil: lease.heldUntil ?? null,
       failureReason: lease.failureReason ?? null,
-      cleanupStatus: lease.cleanupStatus,
+      cleanupStatus: cleanupStatusOf(lease),
       cleanupAttempts: lease.place?.attempts ?? 0,
       metadata: lease.metadata,
       createdAt: lease.createdAt,

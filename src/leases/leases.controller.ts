@@ -1,5 +1,6 @@
 import { Body, Controller, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
 import { ApiForbiddenResponse, ApiGoneResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { Access } from '../auth/access.decorator.js';
 import type { Page } from '../database/page.js';
 import { ApiPage } from '../http/api-page.decorator.js';
 import { IdPipe } from '../http/id.pipe.js';
@@ -7,7 +8,8 @@ import { EnvironmentLeaseQueryDto, LeaseQueryDto, LeaseResponse, PatchLeaseDto, 
 import { LeasesService } from './leases.service.js';
 
 const NOT_HELD = { description: '`lease_lost`: it expired, has ended, or the token is not its token' };
-const TOKEN_REQUIRED = { description: '`fencing_token_required`' };
+const HISTORY_REMOVED = { description: '`history_removed`: leases of the time asked for may have been removed' };
+const NOT_YOURS = { description: '`fencing_token_required`, `other_runs_lease`' };
 
 @ApiTags('Leases')
 @Controller()
@@ -16,7 +18,9 @@ export class LeasesController {
 
   /** A company's leases, newest first. */
   @Get('companies/:companyId/environment-leases')
+  @Access('members:read')
   @ApiPage(LeaseResponse)
+  @ApiGoneResponse(HISTORY_REMOVED)
   async list(
     @Param('companyId', IdPipe) companyId: string,
     @Query() query: LeaseQueryDto,
@@ -26,7 +30,9 @@ export class LeasesController {
 
   /** An environment's leases, newest first. */
   @Get('environments/:id/leases')
+  @Access('members:read')
   @ApiPage(LeaseResponse)
+  @ApiGoneResponse(HISTORY_REMOVED)
   async ofEnvironment(
     @Param('id', IdPipe) id: string,
     @Query() query: EnvironmentLeaseQueryDto,
@@ -36,6 +42,7 @@ export class LeasesController {
 
   /** One lease. */
   @Get('environment-leases/:leaseId')
+  @Access('members:read')
   @ApiOkResponse({ type: LeaseResponse })
   async get(@Param('leaseId', IdPipe) leaseId: string): Promise<LeaseResponse> {
     return LeaseResponse.from(await this.leases.require(leaseId));
@@ -43,8 +50,9 @@ export class LeasesController {
 
   /** Notes things with an active lease. */
   @Patch('environment-leases/:leaseId')
+  @Access('members:write')
   @ApiOkResponse({ type: LeaseResponse })
-  @ApiForbiddenResponse(TOKEN_REQUIRED)
+  @ApiForbiddenResponse(NOT_YOURS)
   @ApiGoneResponse(NOT_HELD)
   async patch(@Param('leaseId', IdPipe) leaseId: string, @Body() body: PatchLeaseDto): Promise<LeaseResponse> {
     return LeaseResponse.from(await this.leases.patchMetadata(leaseId, body.metadata, body.fencingToken));
@@ -52,9 +60,10 @@ export class LeasesController {
 
   /** Extends a lease that has not expired. */
   @Post('environment-leases/:leaseId/renew')
+  @Access('members:write')
   @HttpCode(200)
   @ApiOkResponse({ type: LeaseResponse })
-  @ApiForbiddenResponse(TOKEN_REQUIRED)
+  @ApiForbiddenResponse(NOT_YOURS)
   @ApiGoneResponse(NOT_HELD)
   async renew(@Param('leaseId', IdPipe) leaseId: string, @Body() body: RenewLeaseDto): Promise<LeaseResponse> {
     return LeaseResponse.from(await this.leases.renew(leaseId, body.ttlSec ?? null, body.fencingToken));

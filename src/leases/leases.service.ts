@@ -1,9 +1,10 @@
-import { Injectable } from '@nestjs/common';
-import { EntityManager, raw } from '@mikro-orm/postgresql';
-import type { FilterQuery } from '@mikro-orm/core';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { EntityManager } from '@mikro-orm/postgresql';
 import { assertCompanyAccess } from '../auth/access.js';
+import { OwnedThings } from '../auth/owned-things.js';
 import { CompaniesService } from '../companies/companies.service.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../database/page.js';
+import { EntityRows, heldTo, type Condition, type RowOf } from '../database/entity-rows.js';
+import { idFromCursor, MAX_PAGE, type Page, type PageRequest } from '../database/page.js';
 import { inTransaction } from '../database/transaction.js';
 import { EnvironmentsService } from '../environments/environments.service.js';
 import { InvalidInputError, NotFoundError } from '../errors/domain-error.js';
@@ -11,7 +12,7 @@ import { DomainEvents } from '../events/domain-events.js';
 import { currentActor } from '../events/request-scope.js';
 import { EndLeases } from './end-leases.js';
 import { EnvironmentLease, type ShownLeaseStatus } from './environment-lease.entity.js';
-import { FencingTokenRequiredError, LeaseLostError } from './lease-errors.js';
+import { FencingTokenRequiredError, HistoryRemovedError, LeaseLostError, OtherRunsLeaseError } from './lease-errors.js';
 import { LeaseMetadataChanged } from './leases.events.js';
 import { RenewLeases } from './renew-leases.js';
 
@@ -24,12 +25,18 @@ export interface LeaseFilter extends PageRequest {
   readonly asOf?: string;
 }
 
+const NOT_SHOWN = ['workspaceMode', 'runLeaseId', 'revokeAt', 'revokeReason'] as const;
+const LEASES = new EntityRows(EnvironmentLease, NOT_SHOWN);
+
+/** A lease as lists show it. */
+export type LeaseRow = RowOf<EnvironmentLease, (typeof NOT_SHOWN)[number]>;
+
 /** Most bytes of a lease's metadata, as JSON. */
 const MAX_METADATA_BYTES = 65_536;
 
 /** What is asked of leases one at a time; how they begin and end in numbers is in the files named for it. */
 @Injectable()
-export class LeasesService {
+export class LeasesService implements OnModuleInit {
   constructor(
     private readonly em: EntityManager,
     private readonly events: DomainEvents,
@@ -37,23 +44,28 @@ export class LeasesService {
     private readonly environments: EnvironmentsService,
     private readonly renewals: RenewLeases,
     private readonly ends: EndLeases,
+    private readonly things: OwnedThings,
   ) {}
 
+  onModuleInit(): void {
+    this.things.register('environment-leases', (id) => this.require(id));
+  }
+
   /** A company's leases, newest first. */
-  async ofCompany(companyId: string, filter: LeaseFilter): Promise<Page<EnvironmentLease>> {
-    await this.companies.require(companyId);
-    return this.list(companyId, {}, filter);
+  async ofCompany(companyId: string, filter: LeaseFilter): Promise<Page<LeaseRow>> {
+    await this.companies.assertExists(companyId);
+    return this.list(companyId, filter);
   }
 
   /** An environment's leases, newest first. */
-  async ofEnvironment(environmentId: string, filter: LeaseFilter): Promise<Page<EnvironmentLease>> {
+  async ofEnvironment(environmentId: string, filter: LeaseFilter): Promise<Page<LeaseRow>> {
     const { companyId } = await this.environments.require(environmentId);
-    return this.list(companyId, { environmentId }, filter);
+    return this.list(companyId, { ...filter, environmentId });
   }
 
   /** A run's leases, newest first; the caller has checked that it may see the run. */
-  async ofRun(companyId: string, heartbeatRunId: string): Promise<EnvironmentLease[]> {
-    return (await this.list(companyId, { heartbeatRunId }, {})).items;
+  async ofRun(companyId: string, runId: string): Promise<LeaseRow[]> {
+    return (await this.list(companyId, { runId })).items;
   }
 
   /** @throws NotFoundError */
@@ -130,31 +142,53 @@ export class LeasesService {
     if (status !== 'active' || over) throw new LeaseLostError(id);
   }
 
+  /**
+   * A run's leases are that run's, whoever in the company can read their fencing tokens.
+   * @throws OtherRunsLeaseError
+   */
+  assertMayTouch({ heartbeatRunId }: EnvironmentLease): void {
+    const actor = currentActor();
+    if (actor.type !== 'agent') return;
+    if (actor.runId === null || heartbeatRunId !== actor.runId) throw new OtherRunsLeaseError();
+  }
+
   private async lock(leaseId: string, fencingToken?: number): Promise<EnvironmentLease> {
     await this.em.execute(`select 1 from environment_leases where id = ? for no key update`, [leaseId]);
     const lease = await this.require(leaseId);
     if (fencingToken === undefined && currentActor().type === 'agent') throw new FencingTokenRequiredError();
+    this.assertMayTouch(lease);
     if (fencingToken !== undefined && fencingToken !== lease.fencingToken) throw new LeaseLostError(leaseId);
     return lease;
   }
 
   private async list(
     companyId: string,
-    scope: FilterQuery<EnvironmentLease>,
     { status, environmentId, runId, asOf, limit = MAX_PAGE, cursor }: LeaseFilter,
-  ): Promise<Page<EnvironmentLease>> {
-    const before = idFromCursor(cursor);
-    const where: FilterQuery<EnvironmentLease>[] = [
-      { companyId },
-      scope,
-      status ? { [raw(SHOWN_AS[status])]: [] } : {},
-      environmentId ? { environmentId } : {},
-      runId ? { heartbeatRunId: runId } : {},
-      asOf ? heldAt(companyId, new Date(asOf)) : {},
-      before ? { id: { $lt: before } } : {},
+  ): Promise<Page<LeaseRow>> {
+    const isThere = environmentId && !status && !runId && !asOf;
+    const conditions: Condition[] = [
+      status && [SHOWN_AS[status]],
+      isThere && [THERE, environmentId, idFromCursor(cursor), limit + 1, environmentId],
+      environmentId && ['environment_id = ?', environmentId],
+      runId && [OF_RUN, runId, runId],
+      asOf && heldAt(companyId, new Date(asOf)),
     ];
-    const rows = await this.em.find(EnvironmentLease, { $and: where }, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+    const leases =
+      environmentId || runId
+        ? await LEASES.page(this.em, [heldTo('company_id = ?', companyId), ...conditions], { limit, cursor })
+        : await LEASES.pageOfCompany(this.em, companyId, conditions, { limit, cursor });
+    if (asOf) await this.assertComplete(companyId, new Date(asOf));
+    return leases;
+  }
+
+  /** After they were read: what was removed before that has raised the horizon. @throws HistoryRemovedError */
+  private async assertComplete(companyId: string, time: Date): Promise<void> {
+    const [horizon] = await this.em.execute<{ since: string }[]>(
+      `select complete_since as since from retention_horizons
+       where company_id = ? and kind = 'runs' and complete_since > ?`,
+      [companyId, time],
+    );
+    if (horizon) throw new HistoryRemovedError(new Date(horizon.since));
   }
 }
 
@@ -165,12 +199,26 @@ const RETAINED = `select lease_id from environment_places where state = 'retaine
  * status: how many leases have it is very different.
  */
 const SHOWN_AS: Record<ShownLeaseStatus, string> = {
-  active: `status = 'active'`,
+  active: `status = 'active' and held_until is null`,
   released: `status = 'released' and id not in (${RETAINED})`,
   expired: `status = 'expired' and id not in (${RETAINED})`,
   failed: `status = 'failed' and id not in (${RETAINED})`,
   retained: `id = any(array(${RETAINED}))`,
 };
+
+/** An environment's newest leases: those that have ended, and what it holds, which has an index of its own. */
+const THERE = `id = any(array(
+  (select id from environment_leases where environment_id = ? and status <> 'active'
+    and id < coalesce(?::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') order by id desc limit ?)
+  union all
+  select id from environment_leases where environment_id = ? and held_until is null and status = 'active'))`;
+
+/** The lease that a run names, and its further ones. Runs live in a module above this one, so this reads their table. */
+const OF_RUN = `id = any(array(
+  select lease_id from heartbeat_runs where id = ?
+  union all
+  select f.id from heartbeat_runs r join environment_leases f on f.run_lease_id = r.lease_id and f.run_lease_id <> f.id
+    where r.id = ?))`;
 
 /** How long before and after a time the ids are from of which `lease_outlasts_id` says nothing, in milliseconds. */
 const IDS_BEFORE_MS = 60_000;
@@ -189,9 +237,9 @@ const HELD_AT = `id = any(array(
   select id from environment_leases where company_id = ? and tstzrange(acquired_at, released_at) @> ?::timestamptz
     and status <> 'active' and lease_outlasts_id(id, acquired_at, released_at)))`;
 
-function heldAt(companyId: string, time: Date): FilterQuery<EnvironmentLease> {
+function heldAt(companyId: string, time: Date): Condition {
   const ids = [firstId(time.getTime() - IDS_BEFORE_MS), firstId(time.getTime() + IDS_AFTER_MS + 1)];
-  return { [raw(HELD_AT, [companyId, time, companyId, ...ids, time, time, companyId, time])]: [] };
+  return [HELD_AT, companyId, time, companyId, ...ids, time, time, companyId, time];
 }
 
 /** The lowest id that can have been made at a time. */

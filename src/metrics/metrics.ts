@@ -28,6 +28,11 @@ export class Metrics {
     'berth_claim_errors_total',
     'Runs that could not be started because of an unexpected error, which is on the run',
   );
+  readonly retentionRemoved = this.counter(
+    'berth_retention_removed_rows_total',
+    'Rows that this process removed because they had been kept for long enough, by what they were',
+    ['kind'],
+  );
 
   readonly wait = this.histogram('berth_run_wait_seconds', 'From when a run was due until it started', WAIT_BUCKETS);
   readonly provision = this.histogram(

@@ -150,9 +150,14 @@ export function environmentDriverContract(name: string, make: () => Promise<Driv
       });
 
       it("takes a relative directory from the place's own", async () => {
+        const outer = await realise(join(scratch, 'outer'));
+        const { cwd } = await realise(join(scratch, 'outer', 'inner'));
+        expect((await run({ program: 'pwd', args: [], cwd: 'inner' }, outer)).output.stdout).toBe(`${cwd}\n`);
+      });
+
+      it.each(['..', '../elsewhere', 'inner/../..'])('starts nothing in %s, out of the place', async (cwd) => {
         const inner = await realise(join(scratch, 'outer', 'inner'));
-        const { output } = await run({ program: 'pwd', args: [], cwd: '..' }, inner);
-        expect(output.stdout).toBe(`${join(scratch, 'outer')}\n`);
+        await expect(run({ program: 'true', args: [], cwd }, inner)).rejects.toThrow(notStarted(/leads out of/));
       });
 
       it('tells who the program became before it has ended', async () => {

@@ -1,9 +1,12 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { loadConfig } from '../../src/config/load-config.js';
 import { HttpAdapter } from '../../src/heartbeat/adapters/http-adapter.js';
 import { adapterContext, adapterContract } from './adapter.contract.js';
 
-const adapter = new HttpAdapter();
+const adapterThatMayCall = (...networks: string[]) =>
+  new HttpAdapter(loadConfig({ BERTH_HTTP_ALLOW: networks.join(',') }, '/'));
+const adapter = adapterThatMayCall('127.0.0.0/8', '::1');
 const received: { method?: string; headers: IncomingMessage['headers']; body: string }[] = [];
 
 /** What the agent at the other end does, by path. */
@@ -151,10 +154,65 @@ describe(HttpAdapter.name, () => {
     [{ Host: 'x' }, 'Host'],
     [{ 'a b': 'x' }, 'a b'],
     [{ a: 'x\ny' }, 'a'],
+    [{ a: 'x\r\nHost: elsewhere' }, 'a'],
+    [{ 'a\r\nHost': 'x' }, 'a\r\nHost'],
+    [{ a: 'x\0' }, 'a'],
+    [{ a: 'x\u0100' }, 'a'],
+    [{ 'Transfer-Encoding': 'chunked' }, 'Transfer-Encoding'],
     [{ a: 1 }, 'a'],
   ])('refuses the header %j', (headers, name) => {
     expect(() => adapter.validateConfig({ url: base, headers })).toThrow(
       expect.objectContaining({ details: [expect.objectContaining({ field: `adapterConfig.headers.${name}` })] }),
     );
+  });
+
+  it.each([{ a: 'x\r\nb: y' }, { 'a\r\nb': 'y' }, { Host: 'elsewhere' }])(
+    'sends nothing with the header %j, however it came into the config',
+    async (headers) => {
+      const before = received.length;
+      expect(await execute('/ok', { headers })).toMatchObject({
+        errorCode: 'http_request_failed',
+        error: expect.stringMatching(/the header .* is/),
+      });
+      expect(received).toHaveLength(before);
+    },
+  );
+
+  describe('places that are not called', () => {
+    const { port } = new URL(base);
+    const careful = adapterThatMayCall();
+    const call = (url: string, caller = careful) => caller.execute(adapterContext({ url }).context);
+
+    it.each([
+      ...['127.0.0.1', '127.1', '2130706433', '0x7f.0.0.1', '0177.0.0.1', '0', 'localhost', '[::1]', '[::]'],
+      ...['[::ffff:127.0.0.1]', '[::ffff:7f00:1]', '[::127.0.0.1]', '[64:ff9b::7f00:1]', '[2002:7f00:1::]'],
+      ...['169.254.169.254', '[fe80::1]', '[::ffff:169.254.169.254]', '[fd00:ec2::254]', '100.100.100.200'],
+      ...['224.0.0.1', '255.255.255.255', '[ff02::1]'],
+    ])('refuses %s', async (host) => {
+      const before = received.length;
+      expect(await call(`http://${host}:${port}/ok`)).toMatchObject({
+        outcome: 'failed',
+        errorCode: 'destination_refused',
+        error: expect.stringContaining('BERTH_HTTP_ALLOW'),
+      });
+      expect(received).toHaveLength(before);
+    });
+
+    it('are called where the operator names them, and only those', async () => {
+      expect((await call(`${base}/ok`, adapterThatMayCall('127.0.0.1'))).outcome).toBe('succeeded');
+      expect((await call(`http://127.0.0.2:${port}/ok`, adapterThatMayCall('127.0.0.1'))).errorCode).toBe(
+        'destination_refused',
+      );
+      expect((await call(`http://[::ffff:127.0.0.1]:${port}/ok`, adapterThatMayCall('127.0.0.0/8'))).outcome).toBe(
+        'succeeded',
+      );
+    });
+
+    it('are not reached by a redirect', async () => {
+      behaviours['/inwards'] = (response) => response.writeHead(307, { location: `http://127.0.0.2:${port}/ok` }).end();
+      const before = received.length;
+      expect(await call(`${base}/inwards`, adapterThatMayCall('127.0.0.1'))).toMatchObject({ errorCode: 'http_307' });
+      expect(received).toHaveLength(before + 1);
+    });
   });
 });

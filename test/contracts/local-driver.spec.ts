@@ -52,6 +52,15 @@ describe(LocalDriver.name, () => {
     );
   });
 
+  it.each(['/srv/../etc', '/srv/./x', '..', 'C:\\x', '/srv/a\0b', '', `/${'x'.repeat(4096)}`])(
+    'refuses the directory %j, which does not say where it leads',
+    (cwd) => {
+      expect(() => driver.validateConfig({ cwd })).toThrow(
+        expect.objectContaining({ details: [{ field: 'config.cwd', message: expect.any(String) }] }),
+      );
+    },
+  );
+
   it('plans nothing to take down where a directory is shared', () => {
     const plan = { placeId: newId(), companyId: newId() };
     expect(driver.planPlace({ ...plan, config: {} })).toBeNull();

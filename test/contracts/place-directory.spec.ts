@@ -2,8 +2,9 @@ import { chmod, chown, lstat, mkdir, mkdtemp, readdir, rm, symlink, writeFile } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { newId } from '../../src/database/id.js';
-import { PlaceUnavailableError } from '../../src/environments/drivers/driver-errors.js';
+import { CommandNotStartedError, PlaceUnavailableError } from '../../src/environments/drivers/driver-errors.js';
 import type { LocalDriver } from '../../src/environments/drivers/local-driver.js';
+import { workingDirectory } from '../../src/environments/drivers/working-directory.js';
 import { localDriver } from '../support/local-driver.js';
 
 const NOBODY = 65_534;
@@ -42,6 +43,22 @@ describe("a lease's own directory", () => {
     await symlink(outside, join(facts.directory, 'way-out'));
     expect(await driver.teardown(facts, never)).toBe('removed');
     expect(await readdir(outside)).toEqual(['precious']);
+  });
+
+  it('is not left by a link that somebody has put into it', async () => {
+    const facts = factsOf();
+    const place = await realise(facts);
+    const outside = join(home, 'outside');
+    await mkdir(outside);
+    await symlink(outside, join(facts.directory, 'way-out'));
+    await mkdir(join(facts.directory, 'inside'));
+    await symlink('inside', join(facts.directory, 'way-in'));
+    await expect(workingDirectory(place, 'way-out')).rejects.toThrow(CommandNotStartedError);
+    expect(await workingDirectory(place, 'way-in')).toBe(join(facts.directory, 'way-in'));
+    // A directory that several share is its owner's to arrange.
+    expect(await workingDirectory({ ...place, providerLeaseId: null }, 'way-out')).toBe(
+      join(facts.directory, 'way-out'),
+    );
   });
 
   it('that somebody has replaced by a link is not used, and only the link removed', async () => {

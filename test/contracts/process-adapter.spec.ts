@@ -12,6 +12,10 @@ adapterContract(ProcessAdapter.name, () => ({
     { config: { command: '' }, field: 'command' },
     { config: { args: 'a b' }, field: 'args' },
     { config: { cwd: 7 }, field: 'cwd' },
+    { config: { cwd: '' }, field: 'cwd' },
+    { config: { cwd: '../elsewhere' }, field: 'cwd' },
+    { config: { cwd: '/srv/../etc' }, field: 'cwd' },
+    { config: { cwd: '/srv/a\0b' }, field: 'cwd' },
     { config: { env: ['A=1'] }, field: 'env' },
     { config: { timeoutSec: 0 }, field: 'timeoutSec' },
     { config: { graceSec: 301 }, field: 'graceSec' },
@@ -20,6 +24,10 @@ adapterContract(ProcessAdapter.name, () => ({
 
 describe(ProcessAdapter.name, () => {
   const execute = (config: Record<string, unknown>) => adapter.execute(adapterContext(config).context);
+
+  it.each(['.', './web', 'packages/web', '/srv/web'])('can be told to start in %s', (cwd) => {
+    expect(() => adapter.validateConfig({ command: 'true', cwd })).not.toThrow();
+  });
 
   it('keeps the exit code', async () => {
     expect(await execute({ command: 'sh', args: ['-c', 'exit 3'] })).toMatchObject({
@@ -82,8 +90,8 @@ describe(ProcessAdapter.name, () => {
 
   it.each([
     [{ A: 'x', B: { type: 'plain', value: 'y' } }, []],
-    [{ A: { secretRef: 'k' } }, ['A']],
-    [{ A: { type: 'secret_ref', secretId: 'k' } }, ['A']],
+    [{ A: { secretRef: 'k' }, B: { type: 'secret_ref', secretId: 'k' } }, []],
+    [{ A: { type: 'plain', value: 1 }, B: { value: 'x' } }, ['A', 'B']],
     [{ A: 1, '2B': 'x', 'C D': 'x', E: 'a\0b' }, ['A', '2B', 'C D', 'E']],
   ])('checks each variable of %j', (env, names) => {
     expect(problemsOf(() => adapter.validateConfig({ command: 'x', env }))).toEqual(

@@ -3,6 +3,7 @@ import { runInNewContext } from 'node:vm';
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { RunLogStore } from '../../src/heartbeat/logs/run-log-store.js';
 import { RunLogWriter } from '../../src/heartbeat/logs/run-log-writer.js';
+import { Redactor } from '../../src/redaction/redactor.js';
 import { connect, runningRun } from '../integration/run-log-fixture.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
@@ -34,7 +35,7 @@ describe('the log of a process that prints 1 GB', () => {
 
   it('neither stops nor fills up', async () => {
     const holder = await runningRun(database);
-    const log = new RunLogWriter(new RunLogStore(orm.em.fork()), holder, 16 * MEBIBYTE);
+    const log = new RunLogWriter(new RunLogStore(orm.em.fork()), holder, 16 * MEBIBYTE, new Redactor([]));
     const chunk = Buffer.alloc(64 * 1024, 'x');
     const before = live();
     let highest = 0;

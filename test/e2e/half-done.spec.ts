@@ -8,6 +8,7 @@ import { AdapterRegistry } from '../../src/heartbeat/adapters/adapter-registry.j
 import { EndRuns } from '../../src/heartbeat/ending/end-runs.js';
 import { ExecutionServer } from '../../src/heartbeat/execution/execution.server.js';
 import { FinaliseService } from '../../src/heartbeat/execution/finalise.service.js';
+import { WAKES } from '../support/wakes.js';
 
 const SUCCESS: AdapterResult = {
   outcome: 'succeeded',
@@ -24,9 +25,10 @@ const STATE = `select r.status as run, r.error_code as "errorCode", w.status as 
     array(select l.status from environment_leases l where l.heartbeat_run_id = r.id) as leases,
     array(select a.action from activity_log a where a.run_id = r.id order by a.seq) as actions,
     array(select e.name from environments e where e.company_id = r.company_id) as environments,
-    array(select d.status from agent_wakeup_requests d where d.issue_id = r.issue_id and d.id <> w.id) as others,
+    array(select status from ${WAKES} where issue_id = r.issue_id and id <> w.id) as others,
     (select count(*)::integer from heartbeat_runs o where o.issue_id = r.issue_id and o.id <> r.id) as successors
-  from heartbeat_runs r join agent_wakeup_requests w on w.id = r.wakeup_request_id where r.id = $1`;
+  from heartbeat_runs r join (select * from ${WAKES}) w on w.id = r.wakeup_request_id
+  where r.id = $1`;
 
 const QUEUED = {
   run: 'queued',

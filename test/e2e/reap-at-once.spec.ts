@@ -41,10 +41,6 @@ describe('when very many leases run out at once', () => {
        issue as (
          insert into issues (id, company_id, number, identifier, title, assignee_agent_id, status)
          select issue, $1, n, 'AT-' || n, 'Fix the anchor', agent, 'in_progress' from run where issue is not null),
-       wake as (
-         insert into agent_wakeup_requests (id, company_id, agent_id, issue_id, run_id, source, status,
-           requested_by_actor_type, requested_by_actor_id)
-         select wake, $1, agent, issue, id, 'on_demand', 'claimed', 'user', 'test' from run),
        started as (
          insert into heartbeat_runs (id, company_id, agent_id, issue_id, wakeup_request_id, invocation_source, status,
            lease_id, runner_id, started_at)

@@ -6,6 +6,7 @@ import { HandRunner } from '../support/hand-runner.js';
 import type { Refusal } from '../support/api-client.js';
 import { Scenario } from '../support/scenario.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
+import { WAKES } from '../support/wakes.js';
 
 interface Limits {
   timeout: number;
@@ -22,7 +23,7 @@ describe('time limits', () => {
   beforeAll(async () => {
     silent = createServer(() => undefined);
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
-    app = await startTestApp();
+    app = await startTestApp({ config: { httpAllow: ['127.0.0.1'] } });
     user = new Scenario(app.url);
     hand = new HandRunner(app);
     companyId = await user.company();
@@ -53,7 +54,7 @@ describe('time limits', () => {
       'heartbeat.timed_out',
       'environment.lease_failed',
     ]);
-    const wake = 'select status, status_reason as reason from agent_wakeup_requests where run_id = $1';
+    const wake = `select status, status_reason as reason from ${WAKES} where run_id = $1`;
     expect(await app.database.query(wake, [runId])).toEqual([{ status: 'failed', reason: errorCode }]);
   }
 

@@ -6,8 +6,8 @@ import { StreamReader } from '../../src/activity/stream-reader.js';
 import { SomethingHappened, startActivityApp, type ActivityApp } from './activity-harness.js';
 import { StreamClient } from './activity-stream-client.js';
 
-const INSERT = `insert into activity_log (id, company_id, actor_type, actor_id, action, entity_type, entity_id, details)
-  select gen_random_uuid(), $1, 'system', 'test', 'test.happened', 'thing', $2 || n, $4
+const INSERT = `insert into activity_rows (company_id, actor_type, actor_id, action, entity_type, entity_id, details)
+  select $1, 'system', 'test', 'test.happened', 'thing', $2 || n, $4
   from generate_series(1, $3::int) n`;
 
 const pause = async (em: EntityManager) => void (await em.execute(`select pg_sleep(${Math.random() / 100})`));
@@ -127,6 +127,28 @@ describe('the stream of activity', () => {
       rest.cut();
       expect(ids(rest)).toEqual(ids(whole).slice(position + 1));
     }
+  });
+
+  it('resumes between the two entries of one row', async () => {
+    await other.query(
+      `insert into activity_rows (company_id, actor_type, actor_id, action, run_id, lease_id, environment_id, driver,
+         lease_policy, host)
+       select $1, 'system', 's', 'heartbeat.started', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'local',
+         'ephemeral', 'h' from generate_series(1, 3)`,
+      [company],
+    );
+    const whole = await open(undefined, '?from=start');
+    const actions = ({ entries }: StreamClient) => entries.map(({ action }) => action);
+    await whole.until(() => whole.entries.length === 7);
+    const pair = ['environment.lease_acquired', 'heartbeat.started'];
+    expect(actions(whole)).toEqual(['company.created', ...pair, ...pair, ...pair]);
+    for (const [at, id] of whole.eventIds.slice(0, -1).entries()) {
+      const rest = await open(id);
+      await rest.until(() => rest.entries.length === whole.entries.length - at - 1);
+      rest.cut();
+      expect(rest.entries).toEqual(whole.entries.slice(at + 1));
+    }
+    whole.cut();
   });
 
   it('hears of another process at once by its notification, and otherwise soon', async () => {

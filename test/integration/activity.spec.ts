@@ -105,6 +105,70 @@ describe('the record of activity', () => {
     });
   });
 
+  describe('list of rows that tell of a run and its lease', () => {
+    let tenant: string;
+    const [run, lease, environmentId] = [randomUUID(), randomUUID(), randomUUID()];
+    const said = { environmentId, driver: 'local', leasePolicy: 'ephemeral', provider: 'local' };
+    const nothing = { executionWorkspaceId: null, issueId: null };
+    /** Newest first. */
+    const entries = [
+      ['environment.lease_released', 'environment_lease', lease, { ...said, ...nothing, status: 'released' }],
+      ['heartbeat.succeeded', 'heartbeat_run', run, { leaseId: lease, issueId: null }],
+      ['heartbeat.started', 'heartbeat_run', run, { leaseId: lease, issueId: null, host: 'h' }],
+      ['environment.lease_acquired', 'environment_lease', lease, { ...said, ...nothing, status: 'active' }],
+      ['heartbeat.invoked', 'heartbeat_run', run, { source: 'timer', reason: null, issueId: null }],
+    ].map(([action, entityType, entityId, details]) => ({ action, entityType, entityId, details, runId: run }));
+
+    beforeAll(async () => {
+      tenant = await api.company();
+      // At one time, as the entries of one transaction may be.
+      await api.database.query(
+        `insert into activity_rows (company_id, actor_type, actor_id, action, run_id, lease_id, environment_id, driver,
+           lease_policy, host, details, created_at)
+         values ($1, 'system', 's', 'heartbeat.invoked', $2, null, null, null, null, null, '{"source": "timer"}', now()),
+           ($1, 'system', 's', 'heartbeat.started', $2, $3, $4, 'local', 'ephemeral', 'h', null, now()),
+           ($1, 'system', 's', 'heartbeat.succeeded', $2, $3, $4, 'local', 'ephemeral', null, null, now())`,
+        [tenant, run, lease, environmentId],
+      );
+    });
+
+    /** What pages of one entry each say, one after the other. */
+    async function paged(query: string): Promise<Entry[]> {
+      const seen: Entry[] = [];
+      let next: string | undefined = `/api/companies/${tenant}/activity?limit=1&${query}`;
+      while (next) {
+        const answer: Response = await fetch(api.url + next);
+        seen.push(...((await answer.json()) as Entry[]));
+        next = /<(.*)>; rel="next"/.exec(answer.headers.get('link') ?? '')?.[1];
+      }
+      return seen;
+    }
+
+    it.each(['runId=' + run, ''])(
+      'has each entry by itself and in full, also where a page ends within a row: %s',
+      async (query) => {
+        const seen = (await paged(query)).slice(0, entries.length);
+        expect(seen).toMatchObject(entries);
+        expect(seen.map(({ details }) => details)).toEqual(entries.map(({ details }) => details));
+        expect(new Set(seen.map(({ id }) => id)).size).toBe(entries.length);
+        expect((await list(`?runId=${run}`, tenant)).body).toEqual(seen);
+      },
+    );
+
+    it.each(entries.map(({ action }) => action))('finds %s by its action', async (action) => {
+      expect((await list(`?action=${action as string}`, tenant)).body).toMatchObject(
+        entries.filter((entry) => entry.action === action),
+      );
+    });
+
+    it('finds what is about runs, and what is about leases', async () => {
+      for (const type of ['heartbeat_run', 'environment_lease']) {
+        const { body } = await list(`?entityType=${type}`, tenant);
+        expect(body).toMatchObject(entries.filter(({ entityType }) => entityType === type));
+      }
+    });
+  });
+
   describe('list of an issue', () => {
     it('finds an issue by id and by identifier, whatever the case', async () => {
       const issue = randomUUID();

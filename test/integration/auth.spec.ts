@@ -1,4 +1,5 @@
-import { mintToken } from '../../src/auth/token.js';
+import { mintKey } from '../../src/auth/key-token.js';
+import { RunTokens } from '../../src/auth/run-tokens.js';
 import { CredentialResolvers } from '../../src/auth/credential-resolvers.js';
 import { newId } from '../../src/database/id.js';
 import { ApiClient, type Refusal } from '../support/api-client.js';
@@ -52,6 +53,8 @@ describe('who calls', () => {
       isInstanceAdmin: false,
       companyIds: [companyId],
       source: 'agent_key',
+      keyId: null,
+      readOnly: false,
       agentId,
       companyId,
       runId: null,
@@ -63,8 +66,7 @@ describe('who calls', () => {
     ['no token', 'Bearer '],
     ['an unknown kind of token', 'Bearer nonsense'],
     ['a token without a secret', 'Bearer berth_agent_0198c0de-0000-7000-8000-000000000000'],
-    ['the token of a key that was never made', `Bearer ${mintToken('agent', newId()).token}`],
-    ['a run token that is no run’s', `Bearer ${mintToken('run', newId()).token}`],
+    ['the token of a key that was never made', `Bearer ${mintKey('agent', newId()).token}`],
     ['a token whose id is no id', 'Bearer berth_agent_x_y'],
   ])('refuses %s', async (_name, authorization) => {
     const { status, body, headers } = await new ApiClient(app.url, { authorization }).get<Refusal>('/companies');
@@ -74,13 +76,19 @@ describe('who calls', () => {
     expect(headers.get('www-authenticate')).toBe('Bearer');
   });
 
+  it('refuses a run token that is no run’s', async () => {
+    const { token: signed } = await app.get(RunTokens).mint({ runId: newId(), agentId, companyId });
+    expect((await operator.as(signed).get('/companies')).status).toBe(401);
+  });
+
   it('refuses the right key with the wrong secret', async () => {
-    const forged = mintToken('agent', keyId).token;
+    const forged = mintKey('agent', keyId).token;
     expect((await operator.as(forged).get('/companies')).status).toBe(401);
   });
 
   it('refuses a credential also where none is needed, before it looks for anything', async () => {
     expect((await operator.as('nonsense').get(`/companies/${newId()}`)).status).toBe(401);
+    expect((await operator.as('nonsense').get('/health')).status).toBe(401);
   });
 
   it('refuses a revoked key from the next request on', async () => {

@@ -16,16 +16,22 @@ export const RECORD = `
     (id('agent'), id('company'), 'deckhand', 'process'), (id('their agent'), id('their company'), 'deckhand', 'process');
   insert into agent_api_keys (id, company_id, agent_id, name, token_hash)
     values (id('key'), id('company'), id('agent'), 'k', '\\x00');
+  insert into operator_keys (id, name, token_hash, given, created_by)
+    values (id('operator key'), 'k', '\\x00', false, 'u'), (id('given key'), 'k', '\\x00', true, 'u');
   insert into issues (id, company_id, number, identifier, title) values
     (id('issue'), id('company'), 1, 'OUR-1', 'Fix the anchor'), (id('idle issue'), id('company'), 2, 'OUR-2', 'Paint'),
     (id('their issue'), id('their company'), 1, 'THE-1', 'Fix the anchor');
 
-  insert into agent_wakeup_requests (id, company_id, agent_id, source, status, requested_by_actor_type, requested_by_actor_id)
-    values (id('wake'), id('company'), id('agent'), 'timer', 'queued', 'user', 'u'),
-      (id('their wake'), id('their company'), id('their agent'), 'timer', 'queued', 'user', 'u');
+  insert into agent_wakeup_requests (id, company_id, agent_id, source, status, status_reason, finished_at,
+      requested_by_actor_type, requested_by_actor_id)
+    values (id('wake'), id('company'), id('agent'), 'timer', 'cancelled', 'r', now(), 'user', 'u'),
+      (id('their wake'), id('their company'), id('their agent'), 'timer', 'cancelled', 'r', now(), 'user', 'u');
   insert into agent_wakeup_requests (id, company_id, agent_id, issue_id, source, status, requested_by_actor_type,
       requested_by_actor_id)
     values (id('deferred'), id('company'), id('agent'), id('issue'), 'timer', 'deferred_issue_execution', 'user', 'u');
+  insert into agent_wakeup_requests (id, company_id, agent_id, run_id, source, status, finished_at, requested_by_actor_type,
+      requested_by_actor_id)
+    values (id('joined'), id('company'), id('agent'), id('queued'), 'timer', 'coalesced', now(), 'user', 'u');
   insert into heartbeat_runs (id, company_id, agent_id, issue_id, invocation_source, status) values
     (id('queued'), id('company'), id('agent'), id('issue'), 'timer', 'queued'),
     (id('their run'), id('their company'), id('their agent'), null, 'timer', 'queued');
@@ -72,12 +78,28 @@ export const RECORD = `
   insert into lease_requests (id, company_id, environment_id, holder, give_up_at)
     values (id('request'), id('company'), id('local'), 'me', now());
   insert into runners (id, host, host_name, pid, slots, version) values (id('runner'), 'h', 'h', 1, 1, '1');
+  insert into secrets_key (key_id) values ('k');
+  insert into secrets (id, company_id, name) values (id('secret'), id('company'), 'Token'),
+    (id('other secret'), id('company'), 'Password'), (id('their secret'), id('their company'), 'Token');
+  insert into secret_versions (company_id, secret_id, version, key_id, nonce, ciphertext)
+    values (id('company'), id('secret'), 1, 'k', decode(repeat('00', 12), 'hex'), decode(repeat('00', 20), 'hex')),
+      (id('company'), id('other secret'), 1, 'k', decode(repeat('01', 12), 'hex'), decode(repeat('00', 20), 'hex'));
+  insert into secret_references (company_id, secret_id, agent_id, path)
+    values (id('company'), id('secret'), id('agent'), 'adapterConfig.env.TOKEN');
   insert into issue_comments (id, company_id, issue_id, author_type, body)
     values (id('comment'), id('company'), id('issue'), 'user', 'Aye');
   insert into heartbeat_run_log_chunks (run_id, stream_offset, stream, written_at, content)
     values (id('running'), 0, 'stdout', now(), 'a');
-  insert into activity_log (id, company_id, actor_type, actor_id, action, entity_type, entity_id)
+  insert into activity_rows (id, company_id, actor_type, actor_id, action, entity_type, entity_id)
     values (id('entry'), id('company'), 'user', 'u', 'a', 'e', 'x');
+  insert into retention_horizons (company_id, kind) values (id('company'), 'runs');
+  insert into retention_passes (kind, started_at, finished_at) values ('runs', now(), now());
+  insert into activity_folds (company_id, entity_type, entity_id, state, seq, at, begins, ends)
+    values (id('company'), 'agent', 'x', 'paused', 1, now(), 0, 0);
+  insert into activity_rows (id, company_id, actor_type, actor_id, action, run_id, lease_id, environment_id, driver,
+      lease_policy, host)
+    values (id('start'), id('company'), 'user', 'u', 'heartbeat.started', id('running'), id('active'), id('local'), 'local',
+      'ephemeral', 'h');
   insert into idempotency_keys (id, company_id, actor, route, key, body_hash, status_code, answer)
     values (id('idempotency'), null, 'user:u', 'POST /api/companies', 'k', '\\x00', 201, '{}');
 `;
@@ -87,7 +109,10 @@ export type ConstraintCase = [what: string, constraint: string, statement: strin
 
 const set = (table: string, row: string, changes: string) => `update ${table} set ${changes} where id = id('${row}')`;
 
-const copyLease = (columns: string, values: string) =>
+const versionOf = (secret: string, changes: string) =>
+  `update secret_versions set ${changes} where secret_id = id('${secret}')`;
+
+export const copyLease = (columns: string, values: string) =>
   `insert into environment_leases (id, company_id, environment_id, holder, status, provider, acquired_at, last_used_at,
      expires_at, lifetime_ends_at, ${columns})
    values (id('new'), id('company'), id('local'), 'h', 'active', 'local', now(), now(), now() + interval '1 hour',
@@ -197,11 +222,6 @@ export const INVARIANTS: ConstraintCase[] = [
     set('execution_workspaces', 'workspace', `mode = 'shared'`),
   ],
   [
-    'two leases with one fencing token',
-    'environment_leases_token_unique',
-    copyLease('fencing_token', `(select fencing_token from environment_leases where id = id('active'))`),
-  ],
-  [
     'an idempotency key used twice, without a company too',
     'idempotency_keys_unique',
     `insert into idempotency_keys select (jsonb_populate_record(k, jsonb_build_object('id', id('new')))).*
@@ -222,6 +242,11 @@ export const INVARIANTS: ConstraintCase[] = [
        requested_by_actor_type, requested_by_actor_id)
      select new, company_id, agent_id, source, 'skipped', 'timer_disabled', now(), 'user', 'u'
      from agent_wakeup_requests, (values (id('new')), (id('newer'))) as ids (new) where id = id('wake')`,
+  ],
+  [
+    'a second first key that was given',
+    'operator_keys_one_given',
+    set('operator_keys', 'operator key', 'given = true'),
   ],
 ];
 
@@ -319,6 +344,11 @@ export const STATES: ConstraintCase[] = [
     set('heartbeat_runs', 'running', 'cancel_requested_at = now(), cancel_at = now()'),
   ],
   [
+    'a pass that ended before it began',
+    'retention_passes_in_order',
+    `update retention_passes set finished_at = started_at - interval '1 second'`,
+  ],
+  [
     'a place that has gone at no time',
     'environment_places_gone_has_time',
     set('environment_places', 'gone', 'gone_at = null'),
@@ -368,6 +398,11 @@ export const STATES: ConstraintCase[] = [
   ['an idle agent with a time of pause', 'agents_paused_has_time', set('agents', 'agent', 'paused_at = now()')],
   ['a deleted agent that can be woken', 'agents_deleted_is_terminated', set('agents', 'agent', 'deleted_at = now()')],
   [
+    'an operator key that was revoked by nobody',
+    'operator_keys_revoked_by_somebody',
+    set('operator_keys', 'operator key', 'revoked_at = now()'),
+  ],
+  [
     'an archived company without a time',
     'companies_archived_has_time',
     set('companies', 'company', `status = 'archived'`),
@@ -375,13 +410,55 @@ export const STATES: ConstraintCase[] = [
   [
     'an ended wake without its end',
     'agent_wakeup_requests_ended_has_time',
-    set('agent_wakeup_requests', 'wake', `status = 'completed'`),
+    set('agent_wakeup_requests', 'wake', 'finished_at = null'),
+  ],
+  [
+    'a waiting wake with an end',
+    'agent_wakeup_requests_ended_has_time',
+    set('agent_wakeup_requests', 'deferred', 'finished_at = now()'),
+  ],
+  [
+    'a wake that joined no run in particular',
+    'agent_wakeup_requests_joined_has_run',
+    set('agent_wakeup_requests', 'joined', 'run_id = null'),
+  ],
+  [
+    'a wake that came to nothing and to a run',
+    'agent_wakeup_requests_joined_has_run',
+    set('agent_wakeup_requests', 'wake', `run_id = id('queued')`),
   ],
   [
     'a skipped wake without a reason',
     'agent_wakeup_requests_skip_explained',
-    set('agent_wakeup_requests', 'wake', `status = 'skipped', finished_at = now()`),
+    set('agent_wakeup_requests', 'wake', `status = 'skipped', status_reason = null`),
   ],
+  [
+    'an entry about nothing',
+    'activity_rows_about_something',
+    set('activity_rows', 'entry', 'entity_type = null, entity_id = null'),
+  ],
+  [
+    'an entry about something of no kind',
+    'activity_rows_about_something',
+    set('activity_rows', 'entry', 'entity_type = null'),
+  ],
+  ...(
+    [
+      ['a start that does not say where', 'environment_id = null'],
+      ['a start that does not say by which driver', 'driver = null'],
+      ['a start that does not say under which policy', 'lease_policy = null'],
+      ['a start that does not say on which host', 'host = null'],
+      ['a start and a lease of no run', `run_id = null, entity_type = 'e', entity_id = 'x'`],
+      ['a start and a lease that are about something else', `entity_type = 'e', entity_id = 'x'`],
+      ['a start and a lease that say more', `details = '{}'`],
+      ['a failure that says that its lease was released', `action = 'heartbeat.failed', host = null`],
+      ['a success that says where it started', `action = 'heartbeat.succeeded'`],
+    ] as const
+  ).map(([what, changes]): ConstraintCase => [
+    what,
+    'activity_rows_of_two_complete',
+    set('activity_rows', 'start', changes),
+  ]),
   [
     'a comment of no agent in particular',
     'issue_comments_agent_named',
@@ -391,6 +468,11 @@ export const STATES: ConstraintCase[] = [
 
 /** Words, names and sizes. */
 export const VALUES: ConstraintCase[] = [
+  [
+    'an operator key for no company at all',
+    'operator_keys_names_companies',
+    set('operator_keys', 'operator key', `company_ids = '{}'`),
+  ],
   ...(
     [
       ['companies', 'company', 'status'],
@@ -411,7 +493,7 @@ export const VALUES: ConstraintCase[] = [
       ['environment_leases', 'released', 'lease_policy'],
       ['environments', 'local', 'lease_policy'],
       ['issue_comments', 'comment', 'author_type'],
-      ['activity_log', 'entry', 'actor_type'],
+      ['activity_rows', 'entry', 'actor_type'],
     ] as const
   ).map(([table, row, column]): ConstraintCase => [
     `a ${column} of ${table} that nobody knows`,
@@ -443,7 +525,9 @@ export const VALUES: ConstraintCase[] = [
       ['companies', 'company'],
       ['environments', 'local'],
       ['agents', 'agent'],
+      ['secrets', 'secret'],
       ['agent_api_keys', 'key'],
+      ['operator_keys', 'operator key'],
       ['execution_workspaces', 'workspace'],
     ] as const
   ).map(([table, row]): ConstraintCase => [
@@ -458,11 +542,38 @@ export const VALUES: ConstraintCase[] = [
   ['an issue number of 0', 'issues_number_check', set('issues', 'issue', 'number = 0')],
   ['a company cap of 0', 'companies_max_concurrent_runs_check', set('companies', 'company', 'max_concurrent_runs = 0')],
   ['a wait of 0 seconds', 'companies_max_wait_sec_check', set('companies', 'company', 'max_wait_sec = 0')],
+  ['a limit of 0 agents', 'companies_max_agents_check', set('companies', 'company', 'max_agents = 0')],
+  [
+    'a limit of 0 environments',
+    'companies_max_environments_check',
+    set('companies', 'company', 'max_environments = 0'),
+  ],
+  ['a limit of 0 queued runs', 'companies_max_queued_runs_check', set('companies', 'company', 'max_queued_runs = 0')],
   ['a capacity of 0', 'environments_capacity_check', set('environments', 'remote', 'capacity = 0')],
   ['places warm for 0 seconds', 'environments_warm_sec_check', set('environments', 'local', 'warm_sec = 0')],
   ['places retained for 0 seconds', 'environments_retain_sec_check', set('environments', 'local', 'retain_sec = 0')],
   ['a lease of 0 seconds', 'environment_leases_ttl_sec_check', set('environment_leases', 'active', 'ttl_sec = 0')],
   ['a slot 0', 'environment_leases_slot_check', set('environment_leases', 'active', 'slot = 0')],
+  [
+    'a retention of something that nobody knows',
+    'companies_retention_in_days',
+    set('companies', 'company', `retention = '{"issueDays": 1}'`),
+  ],
+  ...['-1', '36501', '1.5', '"7"', 'null'].map((days): ConstraintCase => [
+    `a retention of ${days} days`,
+    'companies_retention_in_days',
+    set('companies', 'company', `retention = '{"runDays": ${days}}'`),
+  ]),
+  [
+    'a horizon of something that nobody knows',
+    'retention_horizons_kind_check',
+    `update retention_horizons set kind = 'nonsense'`,
+  ],
+  [
+    'a pass over something that nobody knows',
+    'retention_passes_kind_check',
+    `update retention_passes set kind = 'nonsense'`,
+  ],
   ['a runner without slots', 'runners_slots_check', set('runners', 'runner', 'slots = 0')],
   [
     'an agent cap of 0',
@@ -473,6 +584,24 @@ export const VALUES: ConstraintCase[] = [
     'an idle time-out of 0 seconds',
     'heartbeat_runs_idle_timeout_sec_check',
     set('heartbeat_runs', 'queued', 'idle_timeout_sec = 0'),
+  ],
+  ['a second row about the key of secrets', 'secrets_key_id_check', `insert into secrets_key values (false, 'l')`],
+  ['a secret without a version', 'secrets_latest_version_check', set('secrets', 'secret', 'latest_version = 0')],
+  ['a version 0', 'secret_versions_version_check', versionOf('secret', 'version = 0')],
+  ['a nonce of another length', 'secret_versions_nonce_check', versionOf('secret', `nonce = '\\x00'`)],
+  ['a ciphertext of nothing', 'secret_versions_ciphertext_check', versionOf('secret', `ciphertext = '\\x00'`)],
+  [
+    'two values under one key and nonce',
+    'secret_versions_nonce_once',
+    versionOf('secret', `nonce = decode(repeat('01', 12), 'hex')`),
+  ],
+  ['two secrets with one name', 'secrets_name_unique', set('secrets', 'other secret', `name = 'Token'`)],
+  ['a reference of nobody', 'secret_references_one_holder', `update secret_references set agent_id = null`],
+  [
+    'two references at one place',
+    'secret_references_once',
+    `insert into secret_references (company_id, secret_id, agent_id, path)
+     values (id('company'), id('other secret'), id('agent'), 'adapterConfig.env.TOKEN')`,
   ],
   ['a second row about the instance', 'instance_id_check', 'insert into instance (id) values (false)'],
   [
@@ -502,13 +631,13 @@ export const TENANTS: ConstraintCase[] = (
     ['issues', 'issue', 'execution_workspace_id', 'their workspace', 'issues_workspace_fk'],
     ['agent_wakeup_requests', 'wake', 'agent_id', 'their agent', 'agent_wakeup_requests_agent_fk'],
     ['agent_wakeup_requests', 'wake', 'issue_id', 'their issue', 'agent_wakeup_requests_issue_fk'],
-    ['agent_wakeup_requests', 'wake', 'run_id', 'their run', 'agent_wakeup_requests_run_fk'],
+    ['agent_wakeup_requests', 'joined', 'run_id', 'their run', 'agent_wakeup_requests_run_fk'],
     ['heartbeat_runs', 'queued', 'agent_id', 'their agent', 'heartbeat_runs_agent_fk'],
     ['heartbeat_runs', 'queued', 'issue_id', 'their issue', 'heartbeat_runs_issue_fk'],
     ['heartbeat_runs', 'queued', 'retry_of_run_id', 'their run', 'heartbeat_runs_retry_of_fk'],
     ['environment_leases', 'released', 'environment_id', 'their environment', 'environment_leases_environment_fk'],
     ['environment_leases', 'released', 'issue_id', 'their issue', 'environment_leases_issue_fk'],
-    ['environment_leases', 'released', 'heartbeat_run_id', 'their run', 'environment_leases_run_fk'],
+    ['environment_leases', 'released', 'heartbeat_run_id', 'their run', 'environment_leases_run_in_company'],
     [
       'environment_leases',
       'reservation',
@@ -545,12 +674,19 @@ TENANTS.push(
   ...(
     [
       ['environments', `(id, company_id, name, driver) values (id('new'), id('nobody'), 'n', 'test')`],
+      ['secrets', `(id, company_id, name) values (id('new'), id('nobody'), 'n')`],
       ['agents', `(id, company_id, name, adapter_type) values (id('new'), id('nobody'), 'n', 'process')`],
       ['issues', `(id, company_id, number, identifier, title) values (id('new'), id('nobody'), 9, 'NO-9', 'n')`],
       [
-        'activity_log',
+        'activity_rows',
         `(id, company_id, actor_type, actor_id, action, entity_type, entity_id)
         values (id('new'), id('nobody'), 'user', 'u', 'a', 'e', 'x')`,
+      ],
+      ['retention_horizons', `(company_id, kind) values (id('nobody'), 'runs')`],
+      [
+        'activity_folds',
+        `(company_id, entity_type, entity_id, state, seq, at, begins, ends)
+        values (id('nobody'), 'agent', 'x', 'paused', 1, now(), 0, 0)`,
       ],
     ] as const
   ).map(([table, values]): ConstraintCase => [
@@ -558,6 +694,26 @@ TENANTS.push(
     `${table}_company_id_fkey`,
     `insert into ${table} ${values}`,
   ]),
+  [
+    "a value of another company's secret",
+    'secret_versions_secret_fk',
+    versionOf('secret', `company_id = id('their company')`),
+  ],
+  ...(
+    [
+      ['secret', 'secret_id', 'their secret'],
+      ['agent', 'agent_id', 'their agent'],
+    ] as const
+  ).map(([what, column, theirs]): ConstraintCase => [
+    `a reference of, or to, another company's ${what}`,
+    `secret_references_${what}_fk`,
+    `update secret_references set ${column} = id('${theirs}')`,
+  ]),
+  [
+    "a reference of another company's environment",
+    'secret_references_environment_fk',
+    `update secret_references set agent_id = null, environment_id = id('their environment')`,
+  ],
   [
     'output of no run',
     'heartbeat_run_log_chunks_run_id_fkey',
@@ -568,16 +724,17 @@ TENANTS.push(
 /** Constraints that no statement can violate alone, and why they are there. */
 export const WITHOUT_CASE: Record<string, string> = {
   execution_workspaces_company_id_fkey: 'implied by execution_workspaces_environment_fk',
+  secrets_company_unique: 'implied by the primary key; target of the keys that carry the company',
   environments_company_unique: 'implied by the primary key; target of the keys that carry the company',
   agents_company_unique: 'the same',
   execution_workspaces_company_unique: 'the same',
   issues_company_unique: 'the same',
   heartbeat_runs_company_unique: 'the same',
-  environment_leases_company_unique: 'the same',
   execution_workspaces_lease_key: 'implied by the primary key; target of the key that copies the mode',
   heartbeat_runs_holding_unique: 'implied by the primary key; target of environment_leases_active_has_running_run',
   environment_leases_holding_unique: 'implied by the primary key; target of heartbeat_runs_running_has_active_lease',
-  environment_leases_place_key: 'implied by the primary key; target of environment_places_not_gone_is_held',
+  environment_leases_place_key:
+    'implied by the primary key; target of environment_places_not_gone_is_held, and how ids are found',
   environment_leases_one_per_exclusive_workspace:
     'implied by environment_leases_workspace_never_shared, which two at once may meet as a deadlock; how the gate finds ' +
     'who is in a workspace',

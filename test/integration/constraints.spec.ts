@@ -1,6 +1,15 @@
 import { Client } from 'pg';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
-import { INVARIANTS, RECORD, STATES, TENANTS, VALUES, WITHOUT_CASE, type ConstraintCase } from './constraint-cases.js';
+import {
+  copyLease,
+  INVARIANTS,
+  RECORD,
+  STATES,
+  TENANTS,
+  VALUES,
+  WITHOUT_CASE,
+  type ConstraintCase,
+} from './constraint-cases.js';
 
 const EVERY_CASE = [...INVARIANTS, ...STATES, ...VALUES, ...TENANTS];
 
@@ -20,13 +29,16 @@ describe('the schema', () => {
     await database.close();
   });
 
-  /** Takes a constraint, or the unique index that stands for one, out of the current transaction's schema. */
+  /** Takes a constraint, or the unique index or trigger that stands for one, out of the current transaction's schema. */
   const drop = async (name: string) => {
-    const { rows } = await client.query<{ owner: string }>(
-      `select conrelid::regclass::text as owner from pg_constraint where conname = $1`,
+    const { rows } = await client.query<{ statement: string }>(
+      `select format('alter table %s drop constraint %I', conrelid::regclass, conname) as statement
+       from pg_constraint where conname = $1
+       union all
+       select format('drop trigger %I on %s', tgname, tgrelid::regclass) from pg_trigger where tgname = $1`,
       [name],
     );
-    await client.query(rows[0] ? `alter table ${rows[0].owner} drop constraint ${name}` : `drop index ${name}`);
+    await client.query(rows[0]?.statement ?? `drop index ${name}`);
   };
 
   /** Refused up to the commit by the constraint, and by nothing else: without it the same is accepted. */
@@ -56,6 +68,13 @@ describe('the schema', () => {
     await expect(client.query(forEver)).rejects.toMatchObject({ code: '23502', column: 'expires_at' });
   });
 
+  it('gives fencing tokens itself: no statement can say which', async () => {
+    const twice = copyLease('fencing_token', `(select fencing_token from environment_leases where id = id('active'))`);
+    await expect(client.query(twice)).rejects.toMatchObject({ code: '428C9' });
+    const again = `update environment_leases set fencing_token = 1 where id = id('active')`;
+    await expect(client.query(again)).rejects.toMatchObject({ code: '428C9' });
+  });
+
   it('lets run and lease change together in one transaction, in either order', async () => {
     const ends = [
       `update heartbeat_runs set status = 'succeeded', finished_at = now() where id = id('running')`,
@@ -83,7 +102,9 @@ describe('the schema', () => {
          and conrelid <> coalesce(to_regclass('mikro_orm_migrations'), 0)
        union
        select indexrelid::regclass::text from pg_index join pg_class on pg_class.oid = indrelid
-       where relnamespace = 'public'::regnamespace and indisunique and not indisprimary`,
+       where relnamespace = 'public'::regnamespace and indisunique and not indisprimary
+       union
+       select tgname from pg_trigger where not tgisinternal`,
     );
     const known = new Set([...EVERY_CASE.map(([, constraint]) => constraint), ...Object.keys(WITHOUT_CASE)]);
     expect(rows.map(({ name }) => name).toSorted()).toEqual([...known].toSorted());
@@ -91,7 +112,7 @@ describe('the schema', () => {
 
   it('finds what refers to a row by an index, for every foreign key', async () => {
     // An index serves when it begins with columns of the key, among them the one that names the row: the parent's id.
-    const { rows } = await client.query(
+    const { rows } = await client.query<{ conname: string }>(
       `select c.conname from pg_constraint c
        where c.contype = 'f' and c.connamespace = 'public'::regnamespace and not exists (
          select 1 from pg_index i
@@ -105,7 +126,12 @@ describe('the schema', () => {
              and (i.indpred is null or pg_get_expr(i.indpred, i.indrelid) = format('(%I IS NOT NULL)',
                (select attname from pg_attribute where attrelid = i.indrelid and attnum = pair.child)))))`,
     );
-    // Agents are marked as deleted, never removed.
-    expect(rows).toEqual([{ conname: 'agent_wakeup_requests_agent_fk' }]);
+    // Agents and environments are marked as deleted, never removed.
+    const names = rows.map(({ conname }) => conname).toSorted();
+    expect(names).toEqual([
+      'agent_wakeup_requests_agent_fk',
+      'environment_leases_environment_fk',
+      'heartbeat_runs_agent_fk',
+    ]);
   });
 });

@@ -590,7 +590,9 @@ describe('execution workspaces', () => {
     expect((await update({ status: 'archived' })).body.status).toBe('archived');
     expect((await update({ status: 'archived' })).body.status).toBe('archived');
     expect((await update({ status: 'active' })).body.status).toBe('active');
-    expect((await update({ cwd: 'relative' })).status).toBe(400);
+    for (const cwd of ['relative', '/srv/../etc', '/srv/./x', 'C:\\..\\x', 7]) {
+      expect(await update({ cwd })).toMatchObject({ status: 400, body: { details: [{ field: 'cwd' }] } });
+    }
     expect((await update({ mode: 'exclusive' })).status).toBe(400);
     expect((await actions(companyId)).slice(before).map(({ action, details }) => [action, details])).toEqual([
       ['workspace.updated', { fields: ['cwd', 'metadata'] }],

@@ -5,6 +5,8 @@ import { StreamReader } from '../../src/activity/stream-reader.js';
 import { Promotions } from '../../src/heartbeat/ending/promotions.js';
 import { ReapLeases } from '../../src/heartbeat/ending/reap-leases.js';
 import { IdempotencySweep } from '../../src/http/idempotency-sweep.js';
+import { CarryOut } from '../../src/retention/carry-out.js';
+import { RetentionSweeper } from '../../src/retention/retention-sweeper.js';
 import { ApiClient } from '../support/api-client.js';
 import { CapturedStatements, type CapturedStatement } from '../support/captured-statements.js';
 import { GrowthPlans } from '../support/growth-plans.js';
@@ -17,15 +19,15 @@ const SIZE = { runs: 2500, live: 40, waiting: 60 };
 
 /** Indexes, and the step that is seen to need each of them. */
 const NEEDED = [
-  ['activity_log_action', 'action='],
-  ['activity_log_kind', 'entityType='],
-  ['activity_log_agent', 'activity?agentId='],
-  ['activity_log_run', 'activity?runId='],
-  ['activity_log_entity', 'activity?entityId='],
+  ['activity_rows_action', 'action='],
+  ['activity_rows_kind', 'entityType='],
+  ['activity_rows_agent', 'activity?agentId='],
+  ['activity_rows_run', 'activity?runId='],
+  ['activity_rows_entity', 'activity?entityId='],
   ['heartbeat_runs_agent', 'heartbeat-runs?agentId='],
   ['heartbeat_runs_issue', '/issues/'],
   ['environment_leases_unsuccessful', 'environment-leases?status=expired'],
-  ['environment_leases_run', 'runId='],
+  ['environment_leases_further', 'runId='],
 ] as const;
 
 describe('the cost of a statement', () => {
@@ -111,6 +113,14 @@ async function runThrough(app: TestApp, names: DataNames, captured: CapturedStat
   await app.get(Promotions).sweep();
   await app.get(IdempotencySweep).sweep();
   const reader = app.get(StreamReader);
-  await reader.read(companyId, await reader.cursorAt('now'));
-  await reader.read(companyId, await reader.cursorAt('start'));
+  await reader.read(companyId, await reader.cursorAt('now', companyId));
+  await reader.read(companyId, await reader.cursorAt('start', companyId));
+  captured.step = 'retention';
+  await app.get(RetentionSweeper).sweep();
+  // Some of what is older than the middle.
+  const before = new Date(Date.parse(names.middle) - 60 * 60 * 1000);
+  for (const kind of ['runLogs', 'runs', 'activity'] as const) {
+    const { removed } = await app.get(CarryOut).carryOut({ companyId, kind, before }, new AbortController().signal);
+    if (removed === 0) throw new Error(`Nothing of ${kind} was due`);
+  }
 }

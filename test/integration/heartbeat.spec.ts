@@ -1,5 +1,5 @@
 import { jest } from '@jest/globals';
-import { Scenario, type Lease, type Run } from '../support/scenario.js';
+import { Scenario, type ActivityEntry, type Lease, type Run } from '../support/scenario.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 import { DriverRegistry } from '../../src/environments/drivers/driver-registry.js';
 import { AdapterRegistry } from '../../src/heartbeat/adapters/adapter-registry.js';
@@ -46,6 +46,29 @@ describe('a heartbeat', () => {
       'heartbeat.started',
       'heartbeat.succeeded',
       'environment.lease_released',
+    ]);
+  });
+
+  it('writes a start and a success in one row each, and tells of run and lease', async () => {
+    const { run, lease } = await runs('true');
+    const rows = 'select action from activity_rows where run_id = $1 order by seq';
+    expect((await app.database.query<{ action: string }>(rows, [run.id])).map(({ action }) => action)).toEqual([
+      'heartbeat.invoked',
+      'heartbeat.started',
+      'heartbeat.succeeded',
+    ]);
+    const { id: environmentId, driver } = run.contextSnapshot.paperclipEnvironment!;
+    const said = { environmentId, driver, leasePolicy: 'ephemeral', provider: driver, executionWorkspaceId: null };
+    const about = async (id: string) =>
+      (await user.api.get<ActivityEntry[]>(`/companies/${companyId}/activity?entityId=${id}`)).body;
+    expect((await about(lease.id)).map(({ details }) => details)).toEqual([
+      { ...said, issueId: null, status: 'released' },
+      { ...said, issueId: null, status: 'active' },
+    ]);
+    expect((await about(run.id)).map(({ details }) => details)).toEqual([
+      { leaseId: lease.id, issueId: null },
+      { leaseId: lease.id, issueId: null, host: expect.any(String) },
+      { wakeupRequestId: expect.any(String), source: 'on_demand', reason: null, issueId: null },
     ]);
   });
 
@@ -191,11 +214,15 @@ describe('a heartbeat', () => {
 
   it('lets the process act with its own token, which is dead when the run has ended', async () => {
     const ask = `fetch(process.env.PAPERCLIP_API_URL + '/api/agents/me', { headers: { authorization: 'Bearer ' +
-      process.env.PAPERCLIP_API_KEY } }).then((answer) => answer.text()).then(console.log)`;
+      process.env.PAPERCLIP_API_KEY } }).then((answer) => answer.text()).then(console.log)
+      .then(() => console.log([...process.env.PAPERCLIP_API_KEY].reverse().join('')))`;
     const script = `"${process.execPath}" -e "${ask}"; echo $PAPERCLIP_API_KEY`;
     const { run } = await runs(script);
-    const [me, token] = (await user.log(run.id)).trim().split('\n');
+    const [me, reversed, shown] = (await user.log(run.id)).trim().split('\n');
     expect(JSON.parse(me)).toMatchObject({ id: run.agentId });
+    // A log does not show it as it is.
+    expect(shown).toBe('[redacted]');
+    const token = [...reversed].reverse().join('');
     expect((await user.api.as(token).get('/agents/me')).status).toBe(401);
   });
 });

@@ -7,6 +7,8 @@ interface Operation {
   responses: Record<string, { content?: Record<string, { schema?: unknown }> }>;
 }
 
+/** What can be asked by whoever shows nothing, also where every other request needs a credential. */
+
 describe('the description of the whole API', () => {
   let berth: TestApp;
   let operations: [string, Operation][];
@@ -42,7 +44,7 @@ describe('the description of the whole API', () => {
   });
 
   it('says of every route how it refuses', () => {
-    const everywhere = ['401', '500', '503'];
+    const everywhere = ['401', '421', '429', '431', '500', '503'];
     expect(lacking(({ responses }) => everywhere.every((status) => responses[status]?.content))).toEqual([]);
     expect(lacking(({ responses }, route) => !route.includes('{') || responses['404'])).toEqual([]);
   });

@@ -3,12 +3,13 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import { IsOptional, IsString } from 'class-validator';
+import { Access } from '../../src/auth/access.decorator.js';
 import { AuthModule } from '../../src/auth/auth.module.js';
 import { CompaniesModule } from '../../src/companies/companies.module.js';
 import { CompaniesService } from '../../src/companies/companies.service.js';
 import { ConfigModule } from '../../src/config/config.module.js';
 import { loadConfig } from '../../src/config/load-config.js';
-import { LoggerModule } from '../../src/config/logger.module.js';
+import { LoggerModule } from '../../src/http/logger.module.js';
 import { DatabaseModule } from '../../src/database/database.module.js';
 import { NotificationsModule } from '../../src/database/notifications.module.js';
 import { Page } from '../../src/database/page.js';
@@ -45,22 +46,26 @@ class ProbeController {
 
   /** Runs any SQL, so that a test can provoke any refusal of the database. */
   @Post('sql')
+  @Access('members:write')
   sql(@Body() { name }: ProbeDto): Promise<unknown> {
     return this.em.execute(name);
   }
 
   @Post('echo')
+  @Access('members:write')
   @HttpCode(200)
   echo(@Body() dto: ProbeDto): ProbeDto {
     return dto;
   }
 
   @Get('scope')
+  @Access('members:write')
   scope(): unknown {
     return { actor: currentActor(), requestId: currentScope()?.requestId };
   }
 
   @Get('pages')
+  @Access('members:write')
   pages(@Query() { limit }: PageQueryDto): Page<number> {
     return Page.of(
       Array.from({ length: limit + 1 }, (_, at) => at),
@@ -70,16 +75,19 @@ class ProbeController {
   }
 
   @Get('things/:id')
+  @Access('members:write')
   thing(@Param('id', IdPipe) id: string): { id: string } {
     return { id };
   }
 
   @Get('crash')
+  @Access('members:write')
   crash(): never {
     throw new Error('a secret of ours');
   }
 
   @Post('companies/:companyId/once')
+  @Access('members:write')
   @Idempotent(['token'])
   @HttpCode(202)
   async once(@Body() { name }: ProbeDto): Promise<unknown> {
@@ -115,7 +123,7 @@ export async function startProbeApp(imports: Type[] = []): Promise<ProbeApp> {
     imports: [ConfigModule.forRoot(config), ...foundation, CompaniesModule, ...imports],
     controllers: [ProbeController],
   }).compile();
-  const app = testing.createNestApplication<NestFastifyApplication>(createHttpAdapter(100_000), {
+  const app = testing.createNestApplication<NestFastifyApplication>(createHttpAdapter(config, 100_000), {
     logger: process.env.LOG_LEVEL ? ['error', 'warn'] : false,
   });
   await configureHttp(app);

@@ -1,6 +1,7 @@
 import { newId } from '../../src/database/id.js';
 import { ApiClient, type Refusal } from '../support/api-client.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
+import { WAKES } from '../support/wakes.js';
 
 interface Issue {
   id: string;
@@ -46,7 +47,7 @@ describe('taking up issues', () => {
       expect(answer.status).toBe(200);
       expect(answer.body).toMatchObject({ status: 'in_progress', assigneeAgentId: agentId });
       expect(await actionsOn(id)).toEqual(['issue.created', 'issue.status_changed', 'issue.assigned']);
-      expect(await app.database.query('select 1 from agent_wakeup_requests where issue_id = $1', [id])).toEqual([]);
+      expect(await app.database.query(`select 1 from ${WAKES} where issue_id = $1`, [id])).toEqual([]);
     });
 
     it('changes nothing when repeated', async () => {

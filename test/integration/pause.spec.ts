@@ -5,6 +5,7 @@ import { Scenario, type ActivityEntry, type Run } from '../support/scenario.js';
 import { startStillApp } from '../support/still-app.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 import { rounds } from '../support/rounds.js';
+import { WAKES } from '../support/wakes.js';
 
 const ROUNDS = rounds(30);
 const ENDED = ['succeeded', 'failed', 'cancelled', 'timed_out'];
@@ -38,7 +39,7 @@ describe('what stops runs', () => {
     app.database.query<RunOfAgent>('select * from heartbeat_runs where agent_id = $1 order by id', [agentId]);
   const wakesOf = (agentId: string) =>
     app.database.query<{ status: string; status_reason: string | null }>(
-      'select status, status_reason from agent_wakeup_requests where agent_id = $1 order by id',
+      `select status, status_reason from ${WAKES} where agent_id = $1 order by id`,
       [agentId],
     );
   const recordsOf = async (agentId: string, action: string) => {

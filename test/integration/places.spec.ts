@@ -16,7 +16,7 @@ let app: TestApp;
 const made: Berths[] = [];
 
 beforeAll(async () => {
-  app = await startTestApp({ config: { runnerSlots: 2 } });
+  app = await startTestApp({ config: { runnerSlots: 2, httpAllow: ['127.0.0.1'] } });
 });
 afterAll(async () => {
   await Promise.all(made.map((one) => one.remove()));

@@ -6,6 +6,7 @@ import { Scenario, type ActivityEntry } from '../support/scenario.js';
 import { outcome, startStillApp, Steps } from '../support/still-app.js';
 import type { TestApp } from '../support/test-app.js';
 import { rounds } from '../support/rounds.js';
+import { WAKES } from '../support/wakes.js';
 
 interface RunRow {
   id: string;
@@ -73,7 +74,7 @@ describe('what waits for an issue', () => {
   const row = async (wakeId: string) =>
     (
       await query<{ status: string; status_reason: string | null; run_id: string | null }>(
-        'select status, status_reason, run_id from agent_wakeup_requests where id = $1',
+        `select status, status_reason, run_id from ${WAKES} where id = $1`,
         [wakeId],
       )
     )[0];

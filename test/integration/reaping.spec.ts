@@ -56,7 +56,7 @@ describe(ReapLeases.name, () => {
     expect(await retriesOf(run)).toHaveLength(1);
   }
 
-  it('ends run, lease and wakeup, records both ends and queues the retry, in one transaction', async () => {
+  it('ends run and lease, records both ends and queues the retry, in one transaction', async () => {
     const run = await abandoned();
     await expire(run);
     expect(await reap()).toBe(1);
@@ -66,13 +66,12 @@ describe(ReapLeases.name, () => {
     const rows = await query<{ what: string; transaction: string }>(
       `select 'run' as what, xmin::text as transaction from heartbeat_runs where id = $1
        union all select 'lease', xmin::text from environment_leases where heartbeat_run_id = $1
-       union all select 'wakeup', xmin::text from agent_wakeup_requests where run_id = $1 and status = 'failed'
-       union all select action, xmin::text from activity_log where run_id = $1 and action = any($2)
+       union all select action, tx::xid::text from activity_log where run_id = $1 and action = any($2)
        union all select 'retry', xmin::text from heartbeat_runs where retry_of_run_id = $1`,
       run.id,
       actions,
     );
-    expect(rows.map(({ what }) => what)).toEqual(['run', 'lease', 'wakeup', ...actions, 'retry']);
+    expect(rows.map(({ what }) => what)).toEqual(['run', 'lease', ...actions, 'retry']);
     expect(new Set(rows.map(({ transaction }) => transaction)).size).toBe(1);
   });
 
@@ -249,14 +248,9 @@ describe(ReapLeases.name, () => {
         Array.from({ length: AGENTS }, () => user.agent(companyId, 'true', { runtimeConfig })),
       );
       await query(
-        `with wakes as (
-           insert into agent_wakeup_requests (id, company_id, agent_id, run_id, source, status, requested_by_actor_type,
-             requested_by_actor_id)
-           select gen_random_uuid(), $1, ($2::uuid[])[1 + n % ${AGENTS}], gen_random_uuid(), 'on_demand', 'queued',
-             'user', 'test' from generate_series(1, ${RUNS}) n
-           returning id, agent_id, run_id)
-         insert into heartbeat_runs (id, company_id, agent_id, wakeup_request_id, invocation_source, status)
-         select run_id, $1, agent_id, id, 'on_demand', 'queued' from wakes`,
+        `insert into heartbeat_runs (id, company_id, agent_id, wakeup_request_id, invocation_source, status)
+         select gen_random_uuid(), $1, ($2::uuid[])[1 + n % ${AGENTS}], gen_random_uuid(), 'on_demand', 'queued'
+         from generate_series(1, ${RUNS}) n`,
         companyId,
         agents,
       );

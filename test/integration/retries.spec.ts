@@ -6,6 +6,7 @@ import { HandRunner, isAlive, OUTCOMES, type RunRow } from '../support/hand-runn
 import { Scenario } from '../support/scenario.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+import { WAKES } from '../support/wakes.js';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
@@ -260,7 +261,7 @@ describe('retries', () => {
 
       async function expectCancelled(runId: string, code: string): Promise<void> {
         expect(await hand.row(runId)).toMatchObject({ status: 'cancelled', error_code: code, lease_id: null });
-        const wake = 'select status, status_reason from agent_wakeup_requests where run_id = $1';
+        const wake = `select status, status_reason from ${WAKES} where run_id = $1`;
         expect(await app.database.query(wake, [runId])).toEqual([{ status: 'cancelled', status_reason: code }]);
         expect(await hand.successorsOf(runId)).toEqual([]);
         expect((await user.actions(companyId, runId)).at(-1)).toBe('heartbeat.cancelled');
@@ -420,7 +421,7 @@ describe('retries of real executions', () => {
     await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
     database = await createTestDatabase();
     // Short, because a runner learns with its next renewal that it has lost a lease.
-    app = await startTestApp({ database, config: { leaseTtlSec: 6 } });
+    app = await startTestApp({ database, config: { leaseTtlSec: 6, httpAllow: ['127.0.0.1'] } });
     user = new Scenario(app.url);
     hand = new HandRunner(app);
     companyId = await user.company();

@@ -4,12 +4,15 @@ import { RunLogStore, type LogHolder } from '../../src/heartbeat/logs/run-log-st
 import { RunLogWriter } from '../../src/heartbeat/logs/run-log-writer.js';
 import type { LogBatch } from '../../src/heartbeat/logs/log-buffer.js';
 import { LeaseLostError } from '../../src/leases/lease-errors.js';
+import { Redactor } from '../../src/redaction/redactor.js';
 import { eventually } from '../support/eventually.js';
 import { holdTransaction } from '../support/held-transaction.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 import { connect, runningRun } from './run-log-fixture.js';
 
 const MEBIBYTE = 1024 * 1024;
+
+const HIDES_NOTHING = new Redactor([]);
 
 interface Line {
   ts: string;
@@ -38,7 +41,7 @@ describe('the log of a run', () => {
     holder = await runningRun(database);
   });
 
-  const open = (maxBytes = 16 * MEBIBYTE) => new RunLogWriter(store, holder, maxBytes);
+  const open = (maxBytes = 16 * MEBIBYTE) => new RunLogWriter(store, holder, maxBytes, HIDES_NOTHING);
   const lines = (content: string) =>
     content
       .split('\n')
@@ -160,7 +163,9 @@ describe('the log of a run', () => {
     };
 
     it('refuses a runner whose token is not the current one', async () => {
-      await refused(new RunLogWriter(store, { ...holder, fencingToken: holder.fencingToken - 1 }, MEBIBYTE));
+      await refused(
+        new RunLogWriter(store, { ...holder, fencingToken: holder.fencingToken - 1 }, MEBIBYTE, HIDES_NOTHING),
+      );
     });
 
     it('refuses a runner whose lease has run out, even if nobody has noticed', async () => {
@@ -201,14 +206,14 @@ describe('the log of a run', () => {
 
     it("refuses a lease that is another run's", async () => {
       const other = await runningRun(database);
-      await refused(new RunLogWriter(store, { ...holder, leaseId: other.leaseId }, MEBIBYTE));
+      await refused(new RunLogWriter(store, { ...holder, leaseId: other.leaseId }, MEBIBYTE, HIDES_NOTHING));
     });
   });
 
   describe('while the database is away', () => {
     it('is stored when it is back, once, even if an append was answered by silence', async () => {
       const flaky = new FlakyStore(store, ['before', 'after', 'before', 'after']);
-      const log = new RunLogWriter(flaky as unknown as RunLogStore, holder, MEBIBYTE);
+      const log = new RunLogWriter(flaky as unknown as RunLogStore, holder, MEBIBYTE, HIDES_NOTHING);
       for (let i = 0; i < 20; i++) {
         await log.write(i % 2 ? 'stdout' : 'stderr', `${i},`);
         if (i % 5 === 0) void log.flush();
@@ -222,7 +227,7 @@ describe('the log of a run', () => {
     it('makes the process wait rather than forget, and lets it go when the run shall end', async () => {
       const away = new FlakyStore(store, Array<'before'>(1000).fill('before'));
       const ending = new AbortController();
-      const log = new RunLogWriter(away as unknown as RunLogStore, holder, 16 * MEBIBYTE, ending.signal);
+      const log = new RunLogWriter(away as unknown as RunLogStore, holder, 16 * MEBIBYTE, HIDES_NOTHING, ending.signal);
       let wait: void | Promise<void>;
       let written = 0;
       do wait = log.write('stdout', Buffer.alloc(64 * 1024, 'x'));
@@ -236,7 +241,7 @@ describe('the log of a run', () => {
 
     it('gives up only when the time to close is over, with what is wrong', async () => {
       const away = new FlakyStore(store, Array<'before'>(1000).fill('before'));
-      const log = new RunLogWriter(away as unknown as RunLogStore, holder, MEBIBYTE);
+      const log = new RunLogWriter(away as unknown as RunLogStore, holder, MEBIBYTE, HIDES_NOTHING);
       void log.write('stdout', 'lost');
       const started = performance.now();
       await expect(log.close(500)).rejects.toThrow('Connection terminated');
@@ -244,7 +249,7 @@ describe('the log of a run', () => {
     });
 
     it('does not repeat what can never be stored', async () => {
-      const log = new RunLogWriter(store, { ...holder, leaseId: 'no uuid' }, MEBIBYTE);
+      const log = new RunLogWriter(store, { ...holder, leaseId: 'no uuid' }, MEBIBYTE, HIDES_NOTHING);
       void log.write('stdout', 'x');
       await expect(log.close()).rejects.toThrow(/uuid/);
     });

@@ -38,7 +38,7 @@ describe('what is sent to the database', () => {
     Promise.all(runs.map((run) => app.get(FinaliseService).finalise(run, outcome.succeeded())));
 
   it('by a wake', async () => {
-    expect(await countSent(() => wake(1))).toEqual({ roundTrips: 6, statements: 5, commits: 1 });
+    expect(await countSent(() => wake(1))).toEqual({ roundTrips: 5, statements: 4, commits: 1 });
     await end(await start(1));
   });
 
@@ -70,8 +70,25 @@ describe('what is sent to the database', () => {
     expect(await countSent(() => app.get(ReapLeases).reap())).toEqual({ roundTrips: 1, statements: 1, commits: 0 });
   });
 
-  it.each(['heartbeat-runs', 'environment-leases', 'activity'])('by a list of %s', async (list) => {
+  it.each([
+    ['heartbeat-runs', 2],
+    ['heartbeat-runs?full=true', 2],
+    ['live-runs', 2],
+    ['environment-leases', 2],
+    ['environment-places', 2],
+    ['execution-workspaces', 2],
+    ['activity', 2],
+    ['issues', 2],
+    ['agents', 2],
+    // Whether there is a local one, and what is held in each.
+    ['environments', 4],
+  ])('by a list of %s', async (list, statements) => {
     const read = () => user.api.get(`/companies/${companyId}/${list}`);
-    expect(await countSent(read)).toEqual({ roundTrips: 2, statements: 2, commits: 0 });
+    expect(await countSent(read)).toEqual({ roundTrips: statements, statements, commits: 0 });
+  });
+
+  it('by what nobody has to look up', async () => {
+    const read = () => user.api.get('/cli-auth/me');
+    expect(await countSent(read)).toEqual({ roundTrips: 0, statements: 0, commits: 0 });
   });
 });

@@ -7,6 +7,7 @@ import { startTestApp, type TestApp } from '../support/test-app.js';
 import { newId } from '../../src/database/id.js';
 import { ExecutionServer } from '../../src/heartbeat/execution/execution.server.js';
 import { rounds } from '../support/rounds.js';
+import { WAKES } from '../support/wakes.js';
 
 interface WakeAnswer extends Run {
   reason: string | null;
@@ -56,7 +57,7 @@ describe('a wake', () => {
   const attempt = (body: object = {}, agent = agentId, api = user.api) =>
     api.post<WakeAnswer & Refusal>(`/agents/${agent}/wakeup`, body);
   const row = async (wakeupRequestId: string) =>
-    (await app.database.query<WakeRow>('select * from agent_wakeup_requests where id = $1', [wakeupRequestId]))[0];
+    (await app.database.query<WakeRow>(`select * from ${WAKES} where id = $1`, [wakeupRequestId]))[0];
   const actions = async () => {
     const { body } = await user.api.get<ActivityEntry[]>(`/companies/${companyId}/activity`);
     return body
@@ -354,9 +355,7 @@ describe('a wake', () => {
   describe('is refused', () => {
     const refused = async (status: number, code: string, act: Promise<{ status: number; body: Refusal }>) => {
       expect(await act).toMatchObject({ status, body: { code, error: expect.any(String) } });
-      expect(await app.database.query('select 1 from agent_wakeup_requests where agent_id = $1', [agentId])).toEqual(
-        [],
-      );
+      expect(await app.database.query(`select 1 from ${WAKES} where agent_id = $1`, [agentId])).toEqual([]);
     };
 
     it('to a person, for a paused agent', async () => {

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import type { ClaimedRun } from '../../src/heartbeat/runs/claimed-run.js';
 import { outcome } from '../support/still-app.js';
 import { ISSUES, NAMES, type Model, type World } from './world.js';
+import { WAKES } from '../support/wakes.js';
 
 /** One thing that somebody does; everything has to hold after it. */
 abstract class Step implements fc.AsyncCommand<Model, World> {
@@ -87,8 +88,8 @@ class Change extends Step {
   private async checkWoken(world: World, issueId: string, run: ClaimedRun | undefined): Promise<void> {
     const [seen] = await world.query<{ open: boolean; assignee: string | null; woken: string[] }>(
       `select i.status not in ('done', 'cancelled') as open, i.assignee_agent_id as assignee,
-         array(select distinct w.agent_id::text from agent_wakeup_requests w
-           where w.payload ->> 'commentId' = c.id::text or w.payload -> 'wakeCommentIds' ? c.id::text) as woken
+         array(select distinct agent_id::text from ${WAKES}
+           where payload ->> 'commentId' = c.id::text or payload -> 'wakeCommentIds' ? c.id::text) as woken
        from issues i, lateral (select id from issue_comments where issue_id = i.id order by id desc limit 1) c
        where i.id = $1`,
       [issueId],
@@ -102,11 +103,11 @@ class Change extends Step {
   }
 }
 
+/** It lets on what strands only now and then: one that follows another closely does not look for it. */
 class Dispatch extends Step {
   protected async act(model: Model, world: World): Promise<void> {
     const run = await world.steps.dispatch();
     if (run) model.executing.push(run);
-    model.isStranded = false;
   }
 }
 

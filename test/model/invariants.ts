@@ -14,19 +14,13 @@ export const INVARIANTS: Record<string, string> = {
     where (r.status = 'running') <> (l.status = 'active') or r.lease_id <> l.id
     union all select r.id::text, 'no lease' from heartbeat_runs r
     where r.status = 'running' and not exists (select 1 from environment_leases l where l.heartbeat_run_id = r.id)`,
-  'a wake is in the state of its run': `
+  'a wake is a run, has joined one, or has none': `
     select w.id::text, w.status || ' ' || coalesce(r.status, 'no run') from agent_wakeup_requests w
     left join heartbeat_runs r on r.id = w.run_id
-    where not coalesce(case w.status
-      when 'queued' then r.status in ('queued', 'scheduled_retry')
-      when 'claimed' then r.status = 'running'
-      when 'completed' then r.status = 'succeeded'
-      when 'failed' then r.status in ('failed', 'timed_out')
-      when 'cancelled' then r.id is null or r.status = 'cancelled'
-      when 'coalesced' then r.agent_id = w.agent_id
-      else r.id is null end, false)
-    union all select r.id::text, 'no wake' from heartbeat_runs r
-    where not exists (select 1 from agent_wakeup_requests w where w.id = r.wakeup_request_id and w.run_id = r.id)`,
+    where not coalesce(case w.status when 'coalesced' then r.agent_id = w.agent_id else r.id is null end, false)
+    union all select r.id::text, 'no wake' from heartbeat_runs r where r.wakeup_request_id is null
+    union all select r.id::text, 'its wake waits, too' from heartbeat_runs r
+      join agent_wakeup_requests w on w.id = r.wakeup_request_id`,
   'a wake that came to nothing says why': `
     select id::text, status from agent_wakeup_requests
     where status in ('skipped', 'cancelled', 'deferred_issue_execution') and status_reason is null
@@ -36,7 +30,7 @@ export const INVARIANTS: Record<string, string> = {
     where not coalesce(r.context_snapshot -> 'wakeCommentIds', '[]') @> (coalesce(w.payload -> 'wakeCommentIds', '[]')
         || coalesce(jsonb_build_array(w.payload -> 'commentId') - 'null', '[]'))
       and w.payload ->> 'commentId' is not null
-      or w.requested_by_actor_id <> 'retry' and w.reason is not null
+      or w.reason is not null
         and not r.context_snapshot -> 'wakeReasons' @> jsonb_build_array(w.reason)`,
   'comments are in order, without repeats': `
     select id::text, ids::text from (
@@ -108,10 +102,12 @@ export const INVARIANTS: Record<string, string> = {
         and exists (select 1 from issue_comments c where c.created_by_run_id = r.id and c.issue_id = r.issue_id)`,
   'nothing that an agent does to an issue wakes it': `
     select id::text, reason from agent_wakeup_requests
-    where requested_by_actor_type = 'agent' and requested_by_actor_id = agent_id::text and source <> 'on_demand'`,
+    where requested_by_actor_type = 'agent' and requested_by_actor_id = agent_id::text and source <> 'on_demand'
+    union all select entity_id, details ->> 'reason' from activity_log
+    where action = 'heartbeat.queued' and actor_type = 'agent' and actor_id = agent_id::text`,
   'an agent has at most one pending timer wake': `
-    select agent_id::text, count(*)::text from agent_wakeup_requests where source = 'timer' and status = 'queued'
-      and requested_by_actor_id <> 'retry' group by agent_id having count(*) > 1`,
+    select agent_id::text, count(*)::text from heartbeat_runs where invocation_source = 'timer' and status = 'queued'
+      and retry_of_run_id is null group by agent_id having count(*) > 1`,
   'no claim fails': `select id::text, waiting_reason::text from heartbeat_runs where claim_errors > 0`,
 };
 

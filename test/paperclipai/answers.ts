@@ -75,6 +75,21 @@ export const ANSWERS: Line[] = [
     ({ agent }) => ({ issue: { title: 'polish the bell', assigneeAgentId: agent }, wakeup: { id } }),
   ],
 
+  ['secrets list -C {company}', ({ secret }) => includes({ id: secret, name: 'winch', latestVersion: 1 })],
+  [
+    `secrets create -C {company} --name chart --key chart --provider local_encrypted --value here-be-dragons`,
+    () => ({ id, name: 'chart', provider: 'local_encrypted', status: 'active', managedMode: 'paperclip_managed' }),
+  ],
+  ['secrets rotate {secret} --value ahoy-ahoy', () => ({ name: 'winch', latestVersion: 2 })],
+  [
+    `agent update {agent} --payload-json '{"adapterConfig":{"env":{"CHART":{"type":"secret_ref","secretId":"{secret}"},"API_KEY":"plain-key"}}}'`,
+    ({ secret }) => ({ adapterConfig: { env: { CHART: { type: 'secret_ref', secretId: secret } } } }),
+  ],
+  ['secrets migrate-inline-env -C {company} --apply', () => ({ createdSecrets: 1, updatedAgents: 1 })],
+  ['agent get {agent}', () => ({ adapterConfig: { env: { API_KEY: { type: 'secret_ref', secretId: id } } } })],
+  [`agent update {agent} --payload-json '{"adapterConfig":{"env":{}}}'`, () => ({ adapterConfig: { env: {} } })],
+  ['secrets delete {secret} --yes', () => ({ deleted: true })],
+
   [
     'token agent create -C {company} --agent {agent} --name pass',
     ({ agent }) => ({ agentId: agent, key: { id, name: 'pass', token: id, createdAt: id } }),

@@ -1,5 +1,38 @@
-import { Harbour } from './harbour.js';
+import { FIRST_KEY, Harbour } from './harbour.js';
 import { CLIENT, hermetic, type PaperclipClient } from './paperclip-client.js';
+
+describe('the client of an operator', () => {
+  let harbour: Harbour;
+
+  beforeAll(async () => {
+    harbour = await Harbour.open({ BERTH_AUTH: 'authenticated', BERTH_BOOTSTRAP_KEY: FIRST_KEY });
+  });
+  afterAll(() => harbour.close());
+
+  it('is refused without a key', async () => {
+    const said = await harbour.client.as('').run('company list');
+    expect(said).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/API error 401/) });
+  });
+
+  it('knows who it is', async () => {
+    expect(await harbour.client.json('whoami')).toMatchObject({ user: { name: 'bootstrap' }, agentId: null });
+  });
+
+  it('makes, lists, uses and revokes keys of operators', async () => {
+    const made = await harbour.client.json<{ key: { id: string; token: string } }>('token board create --name pilot');
+    const { id, token } = made.key;
+    const pilot = harbour.client.as(token);
+    expect(await pilot.json('company list')).toMatchObject([{ id: harbour.company }]);
+    expect(await pilot.json('token board list')).toContainEqual(
+      expect.objectContaining({ id, name: 'pilot', revokedAt: null }),
+    );
+    expect((await harbour.client.run(`token board revoke ${id}`)).exitCode).toBe(0);
+    expect(await pilot.run('company list')).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringMatching(/API error 401/),
+    });
+  });
+});
 
 describe('the client of an agent', () => {
   let harbour: Harbour;

@@ -3,6 +3,9 @@ import { Scenario } from '../support/scenario.js';
 import { startServerProcess, type ServerProcess } from '../support/server-process.js';
 import { PaperclipClient } from './paperclip-client.js';
 
+/** Of an authenticated server. */
+export const FIRST_KEY = 'Zx8-what+an/operator=made~up_itself!';
+
 /** A server with its own PostgreSQL and one company in it, and the client that is tried on it. */
 export class Harbour {
   private constructor(
@@ -12,11 +15,14 @@ export class Harbour {
     readonly company: string,
   ) {}
 
-  static async open(): Promise<Harbour> {
-    const server = await startServerProcess();
-    const user = new Scenario(server.url);
+  /** @param settings of the server; an authenticated one has the first key. */
+  static async open(settings: NodeJS.ProcessEnv = {}): Promise<Harbour> {
+    const server = await startServerProcess(settings);
+    const user = new Scenario(server.url, settings.BERTH_BOOTSTRAP_KEY);
     const company = await user.company({ issuePrefix: 'HAR' });
-    return new Harbour(server, await PaperclipClient.of(server.url), user, company);
+    const client = await PaperclipClient.of(server.url);
+    const { BERTH_BOOTSTRAP_KEY: key } = settings;
+    return new Harbour(server, key ? client.as(key) : client, user, company);
   }
 
   /** The secret of a new API key of the agent. */

@@ -10,6 +10,7 @@ export interface Names {
   environment: string;
   lease: string;
   workspace: string;
+  secret: string;
   issue: string;
   nobody: string;
 }
@@ -35,6 +36,7 @@ export async function furnish({ user, company }: Harbour): Promise<Names> {
     environment: lease.environmentId,
     lease: lease.id,
     workspace: await made(`/companies/${company}/execution-workspaces`, place),
+    secret: await made(`/companies/${company}/secrets`, { name: 'winch', value: 'heave-ho-heave' }),
     issue,
     nobody: '01900000-0000-7000-8000-000000000000',
   };

@@ -7,6 +7,7 @@ const PRINTS: [command: string, expected: RegExp][] = [
   ['agent list -C {company}', /^id={agent} name=deckhand status=\w+ role=general /m],
   ['environment list -C {company}', /^id={environment} name=Local status=active /m],
   ['token agent list -C {company} --agent {agent}', /^id={key} name=kept /m],
+  ['token board list', /^(\(empty\)|\[\]|id=.*)$/m],
   ['run list -C {company}', /^id={run} status=succeeded agentId={agent} invocationSource=on_demand .*logBytes=5/m],
   ['run live -C {company}', /^(\(empty\)|id=.*)$/m],
   ['run events {run}', /^seq=\d+ eventType=heartbeat\.run\.status level=info message=succeeded$/m],

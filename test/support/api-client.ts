@@ -45,7 +45,8 @@ export class ApiClient {
     return this.send('DELETE', path);
   }
 
-  private async send<Body>(method: string, path: string, body?: unknown): Promise<Answer<Body>> {
+  /** Any request; without a body unless one is given. */
+  async send<Body>(method: string, path: string, body?: unknown): Promise<Answer<Body>> {
     const response = await fetch(`${this.url}/api${path}`, {
       method,
       headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...this.headers },

@@ -23,6 +23,7 @@ interface OrderedCut {
 export class DatabaseProxy {
   private readonly connections = new Set<ProxiedConnection>();
   private state: 'passing' | 'away' | 'stalled' = 'passing';
+  private lagMs = 0;
   private ordered: OrderedCut | null = null;
 
   private constructor(
@@ -34,7 +35,8 @@ export class DatabaseProxy {
 
   /** @param databaseUrl where the real server listens, on TCP or in a socket directory. */
   static async start(databaseUrl: string): Promise<DatabaseProxy> {
-    const server = createServer();
+    // Whoever is left half open is not answered, not even a goodbye.
+    const server = createServer({ allowHalfOpen: true });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     return new DatabaseProxy(server, new Client(databaseUrl));
   }
@@ -60,7 +62,23 @@ export class DatabaseProxy {
 
   comeBack(): void {
     this.state = 'passing';
+    this.lagMs = 0;
     for (const connection of this.connections) connection.resume();
+  }
+
+  /** Delivers everything so much later, in both directions, until `comeBack`. */
+  slowDown(lagMs: number): void {
+    this.lagMs = lagMs;
+  }
+
+  /** Hangs up on everybody; whoever calls again gets through. */
+  hangUp(): void {
+    for (const connection of this.connections) connection.destroy();
+  }
+
+  /** Leaves the connections that there are half open: neither side is heard any more, and neither is told. */
+  abandon(): void {
+    for (const connection of this.connections) connection.abandon();
   }
 
   /**
@@ -81,7 +99,12 @@ export class DatabaseProxy {
     if (this.state === 'away') return void client.destroy();
     const { host, port } = this.database;
     const server = host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host);
-    const connection = new ProxiedConnection(client, server, (transaction) => this.cutFor(transaction));
+    const connection = new ProxiedConnection(
+      client,
+      server,
+      (transaction) => this.cutFor(transaction),
+      () => this.lagMs,
+    );
     this.connections.add(connection);
     client.on('close', () => this.connections.delete(connection));
     if (this.state === 'stalled') connection.pause();
@@ -100,18 +123,31 @@ export class DatabaseProxy {
 class ProxiedConnection {
   private readonly statements = new SentStatements();
   private cutting: OrderedCut | null = null;
+  private isAbandoned = false;
+  private readonly toClient: Line;
+  private readonly toServer: Line;
 
   constructor(
     private readonly client: Socket,
     private readonly server: Socket,
     /** Asked at each commit, with the transaction's statements. */
     private readonly cutFor: (transaction: string[]) => OrderedCut | null,
+    lagMs: () => number,
   ) {
+    this.toClient = new Line(client, lagMs);
+    this.toServer = new Line(server, lagMs);
     client.on('data', (bytes) => this.fromClient(bytes));
     server.on('data', (bytes) => this.fromServer(bytes));
     for (const socket of [client, server]) socket.on('error', () => undefined);
+    client.on('end', () => this.isAbandoned || client.end());
     client.on('close', () => this.cutting?.cut !== 'late' && server.destroy());
-    server.on('close', () => client.destroy());
+    server.on('close', () => this.isAbandoned || client.destroy());
+  }
+
+  /** The server is told that its client has gone, as its host would find out in time; the client never hears of it. */
+  abandon(): void {
+    this.isAbandoned = true;
+    this.server.destroy();
   }
 
   destroy(): void {
@@ -130,6 +166,7 @@ class ProxiedConnection {
   }
 
   private fromClient(bytes: Buffer): void {
+    if (this.isAbandoned) return;
     const committed = this.statements.committedBy(bytes);
     this.cutting ??= committed && this.cutFor(committed);
     switch (this.cutting?.cut) {
@@ -139,13 +176,13 @@ class ProxiedConnection {
       case 'late':
         return void this.commitLate(bytes);
       default:
-        this.server.write(bytes);
+        this.toServer.write(bytes);
     }
   }
 
   /** While a connection is being cut its client hears no more. */
   private fromServer(bytes: Buffer): void {
-    if (!this.cutting) return void this.client.write(bytes);
+    if (!this.cutting) return this.toClient.write(bytes);
     // A client that committed has heard the answers to all before: this one answers the commit.
     this.destroy();
     this.cutting.done();
@@ -155,5 +192,28 @@ class ProxiedConnection {
     this.client.destroy();
     await delay(LATE_MS);
     this.server.write(bytes);
+  }
+}
+
+/** One direction of a connection, which keeps its order however late it is. */
+class Line {
+  private behind = 0;
+  private last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly end: Socket,
+    private readonly lagMs: () => number,
+  ) {}
+
+  write(bytes: Buffer): void {
+    const lagMs = this.lagMs();
+    if (lagMs === 0 && this.behind === 0) return void this.end.write(bytes);
+    this.behind += 1;
+    this.last = this.last
+      .then(() => delay(lagMs))
+      .then(() => {
+        this.behind -= 1;
+        if (this.end.writable) this.end.write(bytes);
+      });
   }
 }

@@ -35,10 +35,11 @@ export function requestsOf({ paths }: ApiDocument, names: DataNames): string[] {
 }
 
 function samples(names: DataNames, path: string): Record<string, string | undefined> {
-  const { agentId, environmentId, issueId, middle, placeId, runId, workspaceId } = names;
+  const { agentId, environmentId, issueId, middle, placeId, runId, secretId, workspaceId } = names;
   const kinds = {
     '/agents/': agentId,
     '/environments/': environmentId,
+    '/secrets/': secretId,
     '-workspaces/': workspaceId,
     '-places/': placeId,
   };

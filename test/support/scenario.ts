@@ -49,8 +49,10 @@ const ENDED = ['succeeded', 'failed', 'cancelled', 'timed_out'];
 export class Scenario {
   readonly api: ApiClient;
 
-  constructor(url: string) {
-    this.api = new ApiClient(url);
+  /** @param key of the operator, where one is needed. */
+  constructor(url: string, key?: string) {
+    const anybody = new ApiClient(url);
+    this.api = key === undefined ? anybody : anybody.as(key);
   }
 
   async company(fields: object = {}): Promise<string> {

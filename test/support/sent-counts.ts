@@ -15,13 +15,17 @@ export interface SentCounts {
   commits: number;
 }
 
-/** Counts what this process sends to PostgreSQL while `work` is done. */
-export async function countSent(work: () => Promise<unknown>): Promise<SentCounts> {
+/** Counts what this process sends to PostgreSQL while `work` is done. @param onSent told of the text of each statement. */
+export async function countSent(
+  work: () => Promise<unknown>,
+  onSent: (text: string) => void = () => undefined,
+): Promise<SentCounts> {
   const original = Reflect.get(pg.Client.prototype, 'query') as Query;
   const sent: string[] = [];
   Reflect.set(pg.Client.prototype, 'query', function (this: pg.Client, ...args: unknown[]) {
     const [query] = args as [string | { text: string }];
     sent.push((typeof query === 'string' ? query : query.text).trim().toLowerCase());
+    onSent(sent.at(-1)!);
     return original.apply(this, args);
   });
   try {

@@ -1,13 +1,18 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 /** The project: what a user has cloned. */
 export const PROJECT = path.resolve(import.meta.dirname, '../..');
+/** What `npm start` runs: `exec node OPTIONS dist/main.js`. */
+const { start } = (
+  JSON.parse(readFileSync(path.join(PROJECT, 'package.json'), 'utf8')) as { scripts: { start: string } }
+).scripts;
+const OPTIONS = start.split(' ').slice(2, -1);
 const READY = /API is at (http:\S+?)\/api,/;
-const START_MS = 30_000;
+const START_MS = 120_000;
 
 /** A server that runs as a process of its own, as a user starts it. */
 export class ServerProcess {
@@ -37,7 +42,7 @@ export class ServerProcess {
   ): ServerProcess {
     const home = environment.BERTH_HOME ?? mkdtempSync(path.join(tmpdir(), 'berth-home-'));
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('BERTH_'));
-    const child = spawn(process.execPath, [path.join(PROJECT, 'dist/main.js')], {
+    const child = spawn(process.execPath, [...OPTIONS, path.join(PROJECT, 'dist/main.js')], {
       env: {
         ...Object.fromEntries(inherited),
         BERTH_PORT: '0',

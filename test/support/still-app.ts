@@ -13,6 +13,7 @@ import { TerminalTransitions } from '../../src/heartbeat/ending/terminal-transit
 import { Waits } from '../../src/heartbeat/waiting/waits.js';
 import { PlaceSweeper } from '../../src/leases/places/place-sweeper.js';
 import { Timers } from '../../src/heartbeat/wakes/timers.js';
+import { RetentionSweeper } from '../../src/retention/retention-sweeper.js';
 import { startTestApp, type TestApp, type TestAppOptions } from './test-app.js';
 
 /** What a runner reports of an execution. */
@@ -33,7 +34,7 @@ export const outcome = {
 /** An application in which nothing happens by itself: it only serves the API, and recovers and times nothing. */
 export async function startStillApp(options: TestAppOptions = {}): Promise<TestApp> {
   const app = await startTestApp({ ...options, config: { roles: new Set(['api']), ...options.config } });
-  const loops = [app.get(Reaper), app.get(PlaceSweeper), app.get(Timers), app.get(Waits)];
+  const loops = [app.get(Reaper), app.get(PlaceSweeper), app.get(Timers), app.get(Waits), app.get(RetentionSweeper)];
   await Promise.all(loops.map((loop) => loop.beforeApplicationShutdown()));
   return app;
 }

@@ -27,6 +27,8 @@ export interface TestAppOptions {
   readonly config?: ConfigValues;
   /** Shared with the caller, who removes it; otherwise the application gets one of its own. */
   readonly database?: TestDatabase;
+  /** Is shown the operator key of an authenticated server that had none. */
+  readonly showFirstKey?: (token: string) => void;
 }
 
 /** The configuration of a test: the defaults of production, apart from where it lives. */
@@ -43,7 +45,7 @@ export async function testConfig(databaseUrl: string, changes: ConfigValues = {}
 export async function startTestApp(options: TestAppOptions = {}): Promise<TestApp> {
   const database = options.database ?? (await createTestDatabase());
   const config = await testConfig(database.url, options.config);
-  const app = await bootstrap(config);
+  const app = await bootstrap(config, options.showFirstKey);
   return {
     url: `http://127.0.0.1:${config.port}`,
     app,

@@ -42,10 +42,10 @@ import {
   PlaceRetained,
   PlaceTakenOver,
 } from '../../leases/places/places.events.js';
-import type { Check } from './check.js';
+import { SecretCreated, SecretDeleted, SecretRotated } from '../../secrets/secrets.events.js';
 
 /** How the record is folded into the state of one kind of thing. */
-interface Fold {
+export interface Fold {
   /** As its events call their subject. */
   readonly subject: string;
   readonly called: string;
@@ -53,6 +53,8 @@ interface Fold {
   /** The state of a row, of which the record speaks. */
   readonly state: string;
   readonly company?: string;
+  /** States in which retention may have removed the row, and not yet what the record tells of it. */
+  readonly removedWhen?: readonly string[];
   /** The state after each event that has a say in it: SQL over the entry's `details`; null for an event that has not. */
   readonly after: readonly (readonly [DomainEventClass, string])[];
 }
@@ -112,6 +114,17 @@ export const FOLDS: readonly Fold[] = [
     ],
   },
   {
+    subject: 'secret',
+    called: 'Secret',
+    table: 'secrets',
+    state: `case when deleted_at is null then 'version ' || latest_version else 'deleted' end`,
+    after: [
+      [SecretCreated, `'version 1'`],
+      [SecretRotated, `'version ' || (details ->> 'version')`],
+      [SecretDeleted, `'deleted'`],
+    ],
+  },
+  {
     subject: 'agent_api_key',
     called: 'Agent key',
     table: 'agent_api_keys',
@@ -136,10 +149,14 @@ export const FOLDS: readonly Fold[] = [
     called: 'Run',
     table: 'heartbeat_runs',
     state: 'status',
+    removedWhen: ['succeeded', 'failed', 'timed_out', 'cancelled'],
     after: [
       [HeartbeatInvoked, `'queued'`],
       [HeartbeatQueued, `'queued'`],
-      [HeartbeatRetryScheduled, `case when details ? 'scheduledRetryAt' then 'scheduled_retry' else 'queued' end`],
+      [
+        HeartbeatRetryScheduled,
+        `case when details ->> 'scheduledRetryAt' is not null then 'scheduled_retry' else 'queued' end`,
+      ],
       [HeartbeatStarted, `'running'`],
       [HeartbeatSucceeded, `'succeeded'`],
       [HeartbeatFailed, `'failed'`],
@@ -152,6 +169,7 @@ export const FOLDS: readonly Fold[] = [
     called: 'Lease',
     table: 'environment_leases',
     state: 'status',
+    removedWhen: ['released', 'expired', 'failed'],
     after: [
       [LeaseAcquired, `'active'`],
       [LeaseReleased, `'released'`],
@@ -164,6 +182,7 @@ export const FOLDS: readonly Fold[] = [
     called: 'Place',
     table: 'environment_places',
     state: 'state',
+    removedWhen: ['gone'],
     after: [
       PlaceRealising,
       PlaceReady,
@@ -180,32 +199,6 @@ export const FOLDS: readonly Fold[] = [
   },
 ];
 
-/**
- * Every row is as the last entry says that spoke of its state, and everything that the record speaks of has a row.
- * Within one thing `seq` is the order in which it happened: whoever changes it holds its row before its entry is written.
- */
-export const FOLD_CHECKS: readonly Check[] = FOLDS.map(
-  ({ subject, called, table, state, company = 'company_id', after }) => ({
-    name: `${table}_as_recorded`,
-    claim: `Each row of ${table} is as the last entry about it says.`,
-    over: table,
-    divergences: `
-    with said as (
-      select distinct on (company_id, entity_id) company_id, entity_id, seq, action, state from (
-        select company_id, entity_id, seq, action, case action
-          ${after.map(([event, to]) => `when '${event.action}' then ${to}`).join('\n          ')} end as state
-        from activity_log where entity_type = '${subject}'
-          and action in (${after.map(([event]) => `'${event.action}'`).join(', ')})) entry
-      where state is not null order by company_id, entity_id, seq desc),
-    kept as (select ${company} as company_id, id::text as entity_id, ${state} as state from ${table})
-    select coalesce(kept.entity_id, said.entity_id) as id, case
-      when said.state is null then
-        format('${called} %s is %s, and the record has no entry that made it so', kept.entity_id, kept.state)
-      when kept.state is null then
-        format('${called} %s is %s by entry %s (%s), and there is no such row', said.entity_id, said.state, said.seq, said.action)
-      else format('${called} %s is %s, and %s by the last entry about it, %s (%s)',
-        kept.entity_id, kept.state, said.state, said.seq, said.action) end as sentence
-    from kept full join said on said.company_id = kept.company_id and said.entity_id = kept.entity_id
-    where kept.state is distinct from said.state`,
-  }),
-);
+/** The state after an entry about such a thing; null after one that has no say in it. */
+export const stateAfter = ({ after }: Fold): string =>
+  `case action ${after.map(([event, to]) => `when '${event.action}' then ${to}`).join('\n          ')} end`;

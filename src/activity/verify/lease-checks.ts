@@ -1,4 +1,5 @@
 import type { Check } from './check.js';
+import { toldOf } from './told.js';
 
 /** Something that one lease at a time holds. */
 interface Exclusive {
@@ -65,12 +66,7 @@ export const LEASE_CHECKS: readonly Check[] = [
     claim: 'The record tells of one acquisition of each lease, and of one end of each that ended.',
     over: 'environment_leases',
     divergences: `
-      with told as (
-        select company_id, entity_id, count(*) filter (where action = 'environment.lease_acquired') as begins,
-          count(*) filter (where action <> 'environment.lease_acquired') as ends
-        from activity_log where entity_type = 'environment_lease' and action in ('environment.lease_acquired',
-          'environment.lease_released', 'environment.lease_expired', 'environment.lease_failed')
-        group by company_id, entity_id)
+      with told as (${toldOf('environment_lease')})
       select l.id, format('Lease %s is %s, and the record tells of %s acquisitions and %s ends', l.id, l.status,
         coalesce(told.begins, 0), coalesce(told.ends, 0)) as sentence
       from environment_leases l left join told on told.company_id = l.company_id and told.entity_id = l.id::text
@@ -80,6 +76,16 @@ export const LEASE_CHECKS: readonly Check[] = [
   neverShared(WORKSPACE),
   tokensRise(SLOT),
   tokensRise(WORKSPACE),
+  {
+    name: 'tokens_were_given_once',
+    claim: 'Each fencing token belongs to one lease.',
+    over: 'environment_leases',
+    divergences: `
+      select id, format('Lease %s has token %s, which lease %s has, too', id, fencing_token, other) as sentence
+      from (select id, fencing_token, lag(id) over (partition by fencing_token order by id) as other
+        from environment_leases) given
+      where other is not null`,
+  },
   {
     name: 'tokens_were_drawn',
     claim: 'No fencing token is above the last one that was drawn.',

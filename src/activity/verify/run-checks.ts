@@ -1,24 +1,20 @@
 import type { Check } from './check.js';
+import { toldOf } from './told.js';
 
 const ENDED = `('succeeded', 'failed', 'cancelled', 'timed_out')`;
 
-/** What holds between runs, their wakes, their leases and the record. */
+/** What holds between runs, their leases and the record. */
 export const RUN_CHECKS: readonly Check[] = [
   {
     name: 'runs_start_and_end_once',
     claim: 'The record tells of one start of each run that started, and of one end of each that ended.',
     over: 'heartbeat_runs',
     divergences: `
-      with told as (
-        select company_id, entity_id, count(*) filter (where action = 'heartbeat.started') as starts,
-          count(*) filter (where action <> 'heartbeat.started') as ends
-        from activity_log where entity_type = 'heartbeat_run' and action in ('heartbeat.started', 'heartbeat.succeeded',
-          'heartbeat.failed', 'heartbeat.timed_out', 'heartbeat.cancelled')
-        group by company_id, entity_id)
+      with told as (${toldOf('heartbeat_run')})
       select r.id, format('Run %s is %s, and the record tells of %s starts and %s ends', r.id, r.status,
-        coalesce(told.starts, 0), coalesce(told.ends, 0)) as sentence
+        coalesce(told.begins, 0), coalesce(told.ends, 0)) as sentence
       from heartbeat_runs r left join told on told.company_id = r.company_id and told.entity_id = r.id::text
-      where coalesce(told.starts, 0) <> (r.started_at is not null)::integer
+      where coalesce(told.begins, 0) <> (r.started_at is not null)::integer
         or coalesce(told.ends, 0) <> (r.status in ${ENDED})::integer`,
   },
   {
@@ -42,15 +38,5 @@ export const RUN_CHECKS: readonly Check[] = [
       from environment_leases l left join heartbeat_runs r on r.id = l.heartbeat_run_id
       where l.status = 'active' and l.heartbeat_run_id is not null
         and (r.status is distinct from 'running' or r.lease_id is distinct from l.run_lease_id)`,
-  },
-  {
-    name: 'wakes_end_with_their_run',
-    claim: 'The wake of each run is open as long as the run has not ended, and finished afterwards.',
-    over: 'heartbeat_runs where wakeup_request_id is not null',
-    divergences: `
-      select r.id, format('Run %s is %s, and its wakeup request %s is %s', r.id, r.status, r.wakeup_request_id,
-        coalesce(w.status, 'missing')) as sentence
-      from heartbeat_runs r left join agent_wakeup_requests w on w.id = r.wakeup_request_id
-      where r.wakeup_request_id is not null and (w.finished_at is not null) is distinct from (r.status in ${ENDED})`,
   },
 ];

@@ -1,6 +1,6 @@
 import { Client } from 'pg';
 import type { Check, CheckResult, Divergence } from './check.js';
-import { FOLD_CHECKS } from './folds.js';
+import { FOLD_CHECKS } from './fold-checks.js';
 import { LEASE_CHECKS } from './lease-checks.js';
 import { PLACE_CHECKS } from './place-checks.js';
 import { RUN_CHECKS } from './run-checks.js';

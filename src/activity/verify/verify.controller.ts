@@ -1,6 +1,6 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiOkResponse, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
-import { OperatorOnly } from '../../auth/operator-only.js';
+import { Access } from '../../auth/access.decorator.js';
 import { BerthConfig } from '../../config/config.js';
 import { RecordTooLargeError } from './verify-errors.js';
 import { verifyRecord } from './verify-record.js';
@@ -20,7 +20,7 @@ export class VerifyController {
    * slots, workspaces and places agrees. It reads everything once and changes nothing; the rest goes on meanwhile.
    */
   @Get()
-  @OperatorOnly()
+  @Access('instance:read')
   @ApiOkResponse({ type: VerifyResponse })
   @ApiServiceUnavailableResponse({ description: '`record_too_large`: use `npm run verify`, which may take longer' })
   async verify(): Promise<VerifyResponse> {

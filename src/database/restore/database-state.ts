@@ -50,10 +50,13 @@ export async function readableFacts(em: EntityManager): Promise<ReadableFacts> {
   return facts;
 }
 
+const NEWEST_LEASES = 100;
+
 /**
  * Reads the state as of now. The timeline is that of the log being written: the control file names a new one only after
  * the next checkpoint. The highest token is that of a committed lease, not the sequence's value: a crash can take back
- * tokens that nobody has got.
+ * tokens that nobody has got. It is looked for among the newest ids, which rise with tokens as far as hosts' clocks agree:
+ * an index that knew the tokens of all leases would be written with each of them.
  */
 export async function readState(em: EntityManager, { control, wal }: ReadableFacts): Promise<DatabaseState> {
   const [row] = await em.execute<Row[]>(
@@ -62,7 +65,8 @@ export async function readState(em: EntityManager, { control, wal }: ReadableFac
        ${wal ? `('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::integer` : 'null'} as timeline,
        (select oid::text from pg_database where datname = current_database()) as "databaseOid",
        ${wal ? `(pg_current_wal_flush_lsn() - '0/0')::text` : 'null'} as "walPosition",
-       greatest(instance.token_floor, (select max(fencing_token) from environment_leases)) as "highestToken",
+       greatest(instance.token_floor, (select max(fencing_token) from
+         (select fencing_token from environment_leases order by id desc limit ${NEWEST_LEASES}) newest)) as "highestToken",
        case when drawn.is_called then drawn.last_value else 0 end as "lastToken",
        quarantined_at as "quarantinedAt", quarantine_reason as "quarantineReason"
      from instance, fencing_token as drawn`,

@@ -19,6 +19,8 @@ import type {
 import { ProcessGuard } from './guard/process-guard.js';
 import { directoryIn, makeDirectory, orUnavailable, removeDirectory, type DirectoryFacts } from './place-directory.js';
 import { runCommand } from './run-command.js';
+import { workingDirectory } from './working-directory.js';
+import { DIRECTORY_PATH, isDirectoryPath } from '../directory-path.js';
 
 /** Whose directory runs start in: whoever comes shares one, or each lease has its own. */
 const DIRECTORIES: readonly unknown[] = ['shared', 'per_lease'];
@@ -67,8 +69,8 @@ export class LocalDriver implements EnvironmentDriver {
       .filter((key) => key !== 'cwd' && key !== 'directory')
       .map((key) => ({ field: `config.${key}`, message: 'is not known to the driver "local"' }));
     const { cwd, directory } = config as { cwd?: unknown; directory?: unknown };
-    if (cwd !== undefined && !isDirectoryPath(cwd)) {
-      problems.push({ field: 'config.cwd', message: 'must be the absolute path of a directory' });
+    if (cwd !== undefined && !(isDirectoryPath(cwd) && isAbsolute(cwd))) {
+      problems.push({ field: 'config.cwd', message: DIRECTORY_PATH });
     }
     if (directory !== undefined && !DIRECTORIES.includes(directory)) {
       problems.push({ field: 'config.directory', message: `must be one of: ${DIRECTORIES.join(', ')}` });
@@ -109,8 +111,8 @@ export class LocalDriver implements EnvironmentDriver {
     return { providerLeaseId: own, cwd };
   }
 
-  execute(place: RealisedPlace, command: Command): Promise<CommandResult> {
-    return runCommand(place.cwd, command, this.guard);
+  async execute(place: RealisedPlace, { cwd, ...command }: Command): Promise<CommandResult> {
+    return runCommand(await workingDirectory(place, cwd), command, this.guard);
   }
 
   async teardown(facts: Record<string, unknown>, signal: AbortSignal): Promise<'removed' | 'absent'> {
@@ -129,9 +131,6 @@ export class LocalDriver implements EnvironmentDriver {
 const isPerLease = (config: Record<string, unknown>) => config.directory === 'per_lease';
 
 const configuredCwd = (config: Record<string, unknown>) => (typeof config.cwd === 'string' ? config.cwd : null);
-
-const isDirectoryPath = (value: unknown) =>
-  typeof value === 'string' && value.length <= 4096 && isAbsolute(value) && !value.includes('\0');
 
 const invalid = (problems: FieldProblem[]) =>
   new InvalidInputError('The config does not fit the driver "local"', problems);

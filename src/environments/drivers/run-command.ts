@@ -1,5 +1,4 @@
 import { stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import { CommandNotStartedError, DriverFailedError } from './driver-errors.js';
 import type { Command, CommandResult } from './environment-driver.port.js';
 import { StartFailure, type GuardedChild } from './guard/guarded-child.js';
@@ -7,14 +6,16 @@ import type { ProcessGuard } from './guard/process-guard.js';
 import { OutputPump } from './output-pump.js';
 import { ProcessGroup } from './process-group.js';
 
+/** A command, of which somebody else has said where it starts. */
+type LocatedCommand = Omit<Command, 'cwd'>;
+
 /**
  * Runs a command on this machine, in a process group of its own, to the end of that whole group. The guard starts it, and
  * ends it where this process cannot.
  * @throws CommandNotStartedError; ProcessLostError when the guard is lost; whatever `onOutput` or `onSpawn` throws. The
  * group has ended by then.
  */
-export async function runCommand(directory: string, command: Command, guard: ProcessGuard): Promise<CommandResult> {
-  const cwd = command.cwd === null ? directory : resolve(directory, command.cwd);
+export async function runCommand(cwd: string, command: LocatedCommand, guard: ProcessGuard): Promise<CommandResult> {
   await guard.ready();
   if (command.signal.aborted) {
     throw new CommandNotStartedError(`"${command.program}" was not started, because the run had been ended before`);
@@ -32,7 +33,7 @@ export async function runCommand(directory: string, command: Command, guard: Pro
 }
 
 /** Sees a command that has started to its end. */
-async function attend(child: GuardedChild, command: Command): Promise<CommandResult> {
+async function attend(child: GuardedChild, command: LocatedCommand): Promise<CommandResult> {
   const group = new ProcessGroup(child.hold.groupId!);
   const end = () => void group.end(command.graceMs);
   const pumps: OutputPump[] = [];
@@ -63,7 +64,7 @@ async function finishAll(pumps: OutputPump[]): Promise<void> {
   }
 }
 
-async function notStarted(cwd: string, command: Command, failure: StartFailure): Promise<Error> {
+async function notStarted(cwd: string, command: LocatedCommand, failure: StartFailure): Promise<Error> {
   if (failure.code === null) {
     return new DriverFailedError(`"${command.program}" could not be started: ${failure.message}`);
   }
@@ -71,7 +72,11 @@ async function notStarted(cwd: string, command: Command, failure: StartFailure):
 }
 
 /** The operating system answers "no such file" for a missing program and for a missing directory alike. */
-async function whyNotStarted(cwd: string, { program }: Command, { code, message }: StartFailure): Promise<string> {
+async function whyNotStarted(
+  cwd: string,
+  { program }: Pick<Command, 'program'>,
+  { code, message }: StartFailure,
+): Promise<string> {
   const directory = await stat(cwd).catch(() => null);
   if (!directory) return `"${program}" could not be started: the directory ${cwd} does not exist`;
   if (!directory.isDirectory()) return `"${program}" could not be started: ${cwd} is not a directory`;

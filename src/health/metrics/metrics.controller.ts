@@ -1,13 +1,12 @@
 import { Controller, Get, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
-import { OperatorOnly } from '../../auth/operator-only.js';
+import { Access } from '../../auth/access.decorator.js';
 import { Metrics } from '../../metrics/metrics.js';
 import { DatabaseMetrics } from './database-metrics.js';
 
 @ApiTags('Metrics')
 @Controller('metrics')
-@OperatorOnly()
 export class MetricsController {
   constructor(
     private readonly metrics: Metrics,
@@ -22,6 +21,7 @@ export class MetricsController {
    * `berth_database_up` is 0.
    */
   @Get()
+  @Access('instance:read')
   @ApiOkResponse({ content: { 'text/plain': { schema: { type: 'string' } } } })
   async read(@Res({ passthrough: true }) reply: FastifyReply): Promise<string> {
     await this.database.refresh();

@@ -1,3 +1,4 @@
+import { variablesOf } from '../../environments/env-vars.js';
 import { LEASE_VARIABLE } from '../../environments/drivers/guard/process-table.js';
 import { agentVariables } from './agent-variables.js';
 
@@ -5,7 +6,8 @@ import { agentVariables } from './agent-variables.js';
 export interface ChildEnvironmentInput {
   /** The server's own variables, of which only the allow-listed ones are passed on. */
   readonly server: Readonly<Record<string, string | undefined>>;
-  readonly environment: { readonly id: string; readonly envVars: Readonly<Record<string, string>> };
+  /** Its variables and the agent's config, with values in the place of references. */
+  readonly environment: { readonly id: string; readonly envVars: Record<string, unknown> };
   readonly agent: { readonly id: string; readonly companyId: string; readonly adapterConfig: Record<string, unknown> };
   readonly runId: string;
   readonly leaseId: string;
@@ -31,7 +33,7 @@ const MAX_PAYLOAD_BYTES = 96 * 1024;
  */
 export function childEnvironment(input: ChildEnvironmentInput): Record<string, string> {
   const said = paperclipVariables(input);
-  const chosen = { ...input.environment.envVars, ...agentVariables(input.agent.adapterConfig) };
+  const chosen = { ...variablesOf(input.environment.envVars), ...agentVariables(input.agent.adapterConfig) };
   return {
     ...withoutUndefined(Object.entries(input.server).filter(([name]) => PASSED_ON.test(name))),
     ...withoutUndefined(Object.entries(chosen).filter(([name]) => !Object.hasOwn(said, name))),

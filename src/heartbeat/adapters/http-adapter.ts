@@ -1,7 +1,10 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { Injectable } from '@nestjs/common';
+import { BerthConfig } from '../../config/config.js';
+import { isReference } from '../../secrets/secret-reference.js';
 import type { Adapter, AdapterContext, AdapterResult, ExecutionLimits } from './adapter.port.js';
 import { ConfigCheck, isObject } from './config-check.js';
+import { DestinationRefusedError, Destinations } from './destinations.js';
 import { exchange, type HttpAnswer } from './http-exchange.js';
 import { retryTime } from './retry-time.js';
 import { storableJson, storableText } from './storable-json.js';
@@ -28,6 +31,11 @@ const isTransient = (status: number) => status === 408 || status === 429 || stat
 @Injectable()
 export class HttpAdapter implements Adapter {
   readonly type = 'http';
+  private readonly destinations: Destinations;
+
+  constructor({ httpAllow }: BerthConfig) {
+    this.destinations = new Destinations(httpAllow);
+  }
 
   validateConfig(config: Record<string, unknown>): void {
     const check = new ConfigCheck(this.type, config, FIELDS);
@@ -62,14 +70,16 @@ export class HttpAdapter implements Adapter {
     const timer = setTimeout(() => timeout.abort(), timeoutMs);
     try {
       const signal = AbortSignal.any([context.signal, timeout.signal]);
-      const answer = await exchange({ url, method, ...message(method, config, context), signal });
+      this.destinations.assertFree(url);
+      const { lookup } = this.destinations;
+      const answer = await exchange({ url, method, ...message(method, config, context), lookup, signal });
       await context.log('system', `${called} answered ${answer.status} ${answer.statusText}\n`);
       return verdict(called, answer);
     } catch (error) {
       const timedOut = timeout.signal.aborted && !context.signal.aborted;
       const result = timedOut
         ? { ...failed('timeout', `${called} did not answer within ${timeoutMs} ms`), outcome: 'timed_out' as const }
-        : failed('http_request_failed', `${called} failed: ${causeOf(error)}`);
+        : failed(codeOf(error), `${called} failed: ${causeOf(error)}`);
       await context.log('system', `${result.error}\n`);
       return result;
     } finally {
@@ -78,8 +88,13 @@ export class HttpAdapter implements Adapter {
   }
 }
 
+/** @throws Error where a header would say more than itself: a config may be older than what is checked when it is saved. */
 function message(method: string, config: HttpConfig, context: AdapterContext) {
   const headers = config.headers ?? {};
+  for (const [name, value] of Object.entries(headers)) {
+    const problem = headerProblem(name, value);
+    if (problem !== null) throw new Error(`the header ${JSON.stringify(name.slice(0, 100))} ${problem}`);
+  }
   if (method === 'GET') return { headers, body: null };
   const { runId, agentId, companyId, contextSnapshot } = context;
   const body = JSON.stringify({ ...config.payloadTemplate, runId, agentId, companyId, context: contextSnapshot });
@@ -134,6 +149,9 @@ function retryAfter(header: string | undefined): string | null {
   return retryTime(/^\d+$/.test(header) ? Date.now() + Number(header) * 1000 : Date.parse(header));
 }
 
+const codeOf = (error: unknown) =>
+  error instanceof DestinationRefusedError ? 'destination_refused' : 'http_request_failed';
+
 /** A connection that was tried at several addresses fails with one error for each, and no message of its own. */
 function causeOf(error: unknown): string {
   const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
@@ -147,7 +165,9 @@ function webAddress(value: unknown): URL | null {
 
 const methodOf = (value: unknown) => METHODS.find((known) => known === String(value).toUpperCase()) ?? null;
 
-function headerProblem(name: string, value: unknown): string | null {
+/** What a reference stands for is known only when it is sent. */
+function headerProblem(name: string, given: unknown): string | null {
+  const value = isReference(given) ? '' : given;
   if (typeof value !== 'string') return 'must be a string';
   if (OWN_HEADERS.includes(name.toLowerCase())) return 'is set by Berth itself';
   try {

@@ -1,5 +1,6 @@
 import { request as requestHttp, type IncomingMessage } from 'node:http';
 import { request as requestHttps } from 'node:https';
+import type { LookupFunction } from 'node:net';
 
 /** How much of an answer is kept; what comes beyond it is not read. */
 export const MAX_BODY_BYTES = 64 * 1024;
@@ -10,6 +11,8 @@ export interface HttpRequest {
   readonly method: string;
   readonly headers: Record<string, string>;
   readonly body: string | null;
+  /** Finds the addresses of a host, and leaves out those that may not be called. */
+  readonly lookup: LookupFunction;
   readonly signal: AbortSignal;
 }
 
@@ -45,10 +48,10 @@ export async function exchange(request: HttpRequest): Promise<HttpAnswer> {
   };
 }
 
-function send({ url, method, headers, body, signal }: HttpRequest): Promise<IncomingMessage> {
+function send({ url, method, headers, body, lookup, signal }: HttpRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const request = url.protocol === 'https:' ? requestHttps : requestHttp;
-    request(url, { method, headers, signal, agent: false }, resolve)
+    request(url, { method, headers, lookup, signal, agent: false }, resolve)
       .on('error', reject)
       .end(body ?? undefined);
   });

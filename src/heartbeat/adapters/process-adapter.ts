@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { CommandNotStartedError } from '../../environments/drivers/driver-errors.js';
+import { DIRECTORY_PATH, isDirectoryPath, isPathWithin } from '../../environments/directory-path.js';
 import type { CommandResult } from '../../environments/drivers/environment-driver.port.js';
 import type { Adapter, AdapterContext, AdapterResult, ExecutionLimits } from './adapter.port.js';
 import { agentVariableProblems } from './agent-variables.js';
@@ -31,8 +32,9 @@ export class ProcessAdapter implements Adapter {
   validateConfig(config: Record<string, unknown>): void {
     const check = new ConfigCheck(this.type, config, FIELDS);
     check.text('command');
-    check.text('cwd');
-    const { args } = config;
+    const { args, cwd } = config;
+    const leadsWhereItSays = isDirectoryPath(cwd) || isPathWithin(cwd);
+    check.require(cwd === undefined || leadsWhereItSays, 'cwd', `${DIRECTORY_PATH}, or a path within the place`);
     const fits = Array.isArray(args) && args.every((arg) => typeof arg === 'string' && !arg.includes('\0'));
     check.require(args === undefined || fits, 'args', 'must be a list of strings without NUL characters');
     check.add(agentVariableProblems(config.env));

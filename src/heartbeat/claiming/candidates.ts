@@ -14,8 +14,11 @@ const OPEN = `not exists (select 1 from heartbeat_runs o
     where o.issue_id = q.issue_id and o.status in ('queued', 'running') and o.id <> q.id)
   and not exists (select 1 from environments e where e.id = q.to_environment and e.status = 'draining' and e.deleted_at is null)
   and not exists (select 1 from bounded b where b.id = q.to_environment and b.room <= ${EARLIER_REQUESTS}
-    and not exists (select 1 from environment_leases kept join environment_places p on p.lease_id = kept.id
-      where kept.heartbeat_run_id = q.retry_of_run_id and p.state = 'retained'))
+    and not exists (select 1 from heartbeat_runs former join environment_places p on p.state = 'retained' and p.lease_id = any(array(
+        select former.lease_id union all
+        select further.id from environment_leases further
+        where further.run_lease_id = former.lease_id and further.run_lease_id <> further.id))
+      where former.id = q.retry_of_run_id))
   and (q.workspace_host is null or q.workspace_host = (select id from this_host))
   and not exists (select 1 from environment_leases l
     where l.execution_workspace_id = q.workspace_id and l.status = 'active' and l.workspace_mode = 'exclusive')

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { AdapterRegistry } from '../adapters/adapter-registry.js';
-import { mintToken } from '../../auth/token.js';
+import { RunTokens } from '../../auth/run-tokens.js';
 import { BerthConfig } from '../../config/config.js';
 import { newId } from '../../database/id.js';
 import { inTransaction } from '../../database/transaction.js';
@@ -14,6 +14,7 @@ import { EndRuns } from '../ending/end-runs.js';
 import { Gate, type Candidate } from './gate.js';
 import type { PlacementRecord } from '../runs/heartbeat-run.entity.js';
 import { HeartbeatStarted } from '../runs/heartbeat.events.js';
+import { keptOf } from '../runs/placement-record.js';
 import { Placement, type Verdict } from './placement.js';
 import { claimedRun, placeIdOf, placementOf, type Starting } from './starting.js';
 import { RunnerIdentity } from '../runs/runner-identity.js';
@@ -34,6 +35,7 @@ export class ClaimRuns {
     private readonly places: BeginPlaces,
     private readonly endRuns: EndRuns,
     private readonly adapters: AdapterRegistry,
+    private readonly tokens: RunTokens,
     private readonly identity: RunnerIdentity,
     private readonly config: BerthConfig,
   ) {}
@@ -72,10 +74,7 @@ export class ClaimRuns {
 
   private async start(starts: Start[], sentAt: number): Promise<ClaimedRun[]> {
     if (starts.length === 0) return [];
-    const starting = starts.map((start): Starting => {
-      const { token, hash } = mintToken('run', start.run.id);
-      return { ...start, leaseId: newId(), token, tokenHash: hash };
-    });
+    const starting = await Promise.all(starts.map((start) => this.prepare(start)));
     await this.places.takeOver(
       starting.flatMap(({ seat, leaseId }) => (seat.kept ? [{ id: seat.kept.id, leaseId }] : [])),
     );
@@ -100,6 +99,12 @@ export class ClaimRuns {
     );
     const deadline = sentAt + this.config.leaseTtlSec * 1000;
     return starting.map((one) => claimedRun(one, leases.get(one.leaseId)!, placements.get(one.run.id)!, deadline));
+  }
+
+  private async prepare(start: Start): Promise<Starting> {
+    const { id: runId, agent_id: agentId, company_id: companyId } = start.run;
+    const { token, hash } = await this.tokens.mint({ runId, agentId, companyId });
+    return { ...start, leaseId: newId(), token, tokenHash: hash };
   }
 
   private leaseFor(starting: Starting): LeaseRequest {
@@ -132,7 +137,7 @@ export class ClaimRuns {
       id: one.run.id,
       lease_id: one.leaseId,
       token_hash: one.tokenHash.toString('hex'),
-      placement: placements.get(one.run.id),
+      placement: keptOf(placements.get(one.run.id)!),
       ...this.adapters.limitsOf(one.run.adapter_type, one.run.adapter_config),
     }));
     const started = await this.em.execute<{ id: string }[]>(
@@ -145,10 +150,7 @@ export class ClaimRuns {
          from jsonb_to_recordset(?::jsonb) as x(id uuid, lease_id uuid, token_hash text, placement jsonb,
            "timeoutSec" double precision, "idleTimeoutSec" integer)
          where r.id = x.id and r.status = any(?::text[])
-         returning r.id, r.agent_id, r.wakeup_request_id),
-       claimed as (
-         update agent_wakeup_requests w set status = 'claimed', claimed_at = clock_timestamp(), updated_at = now()
-         where w.id = any(array(select wakeup_request_id from started)) and w.status = 'queued'),
+         returning r.id, r.agent_id),
        beating as (
          update agents a set last_heartbeat_at = clock_timestamp()
          from (select distinct agent_id from started) s where a.id = s.agent_id)

@@ -1,7 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { ThisHost } from '../../environments/this-host.js';
-import type { ContextSnapshot, DecidedBy, WaitingReason } from '../runs/heartbeat-run.entity.js';
+import type {
+  ContextSnapshot,
+  DecidedBy,
+  InvocationSource,
+  TriggerDetail,
+  WaitingReason,
+} from '../runs/heartbeat-run.entity.js';
 import { CANDIDATES } from './candidates.js';
 import { DECIDED_BY, DESTINATION, REFERENCES, type References } from '../../environments/destination.js';
 import { WAITING_STATUSES } from './turns.js';
@@ -45,9 +51,10 @@ export interface GatedRun {
   issue_closed: boolean;
   is_assignee: boolean;
   issue_busy: boolean;
-  wakeup_request_id: string | null;
   retry_of_run_id: string | null;
   context_snapshot: ContextSnapshot;
+  invocation_source: InvocationSource;
+  trigger_detail: TriggerDetail | null;
   waiting_reason: WaitingReason | null;
   agent_status: string;
   agent_deleted: boolean;
@@ -108,8 +115,8 @@ export class Gate {
     if (ids.length === 0) return [];
     // A statement of its own: only a snapshot taken after the locks sees what their last holders did.
     const rows = await this.em.execute<GatedRun[]>(
-      `select r.id, r.company_id, r.agent_id, r.issue_id, r.status, r.due_at, r.wakeup_request_id, r.retry_of_run_id,
-         r.context_snapshot, r.waiting_reason,
+      `select r.id, r.company_id, r.agent_id, r.issue_id, r.status, r.due_at, r.retry_of_run_id,
+         r.context_snapshot, r.invocation_source, r.trigger_detail, r.waiting_reason,
          i.deleted_at is not null or i.status in ('done', 'cancelled') as issue_closed,
          i.assignee_agent_id = r.agent_id as is_assignee,
          exists (select 1 from heartbeat_runs o where o.issue_id = r.issue_id and o.status in ('queued', 'running')

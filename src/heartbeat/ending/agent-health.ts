@@ -5,7 +5,7 @@ import type { HeldAgents } from './held-agents.js';
 import type { EndedRun } from '../runs/ended-run.js';
 
 /** Identical failures in a row after which an agent is paused. */
-const MAX_IDENTICAL_FAILURES = 6;
+export const MAX_IDENTICAL_FAILURES = 6;
 
 /** Ends that the agent itself did not bring about. */
 const NOT_ITS_FAULT: ReadonlySet<string> = new Set([
@@ -68,7 +68,7 @@ export class AgentHealth {
       `select a.id, max(last.error) as error
        from agents a cross join lateral (
          select r.status, r.error_code, r.error from heartbeat_runs r
-         where r.company_id = a.company_id and r.agent_id = a.id and r.finished_at is not null
+         where r.agent_id = a.id and r.status not in ('queued', 'scheduled_retry', 'running')
          order by r.id desc limit ?) last
        where a.id = any(?::uuid[]) group by a.id
        having count(*) filter (where last.status in ('failed', 'timed_out')) = ?

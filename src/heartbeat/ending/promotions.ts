@@ -181,7 +181,11 @@ export class Promotions {
   }
 
   private async start(starting: Waiting[], wakes: Map<string, WakeupRequest>): Promise<void> {
-    for (const id of idsOf(starting, 'wake')) await this.queue.queue(wakes.get(id)!);
+    for (const id of idsOf(starting, 'wake')) {
+      const wake = wakes.get(id)!;
+      await this.queue.queue(wake);
+      this.em.remove(wake);
+    }
     const retryIds = idsOf(starting, 'retry');
     if (retryIds.length === 0) return;
     const runs = await this.em.execute<{ id: string; company_id: string; agent_id: string; issue_id: string }[]>(

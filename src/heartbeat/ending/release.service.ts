@@ -4,7 +4,7 @@ import { assertOperator } from '../../auth/access.js';
 import { inTransaction } from '../../database/transaction.js';
 import type { EnvironmentLease } from '../../leases/environment-lease.entity.js';
 import { LeaseHeldByRunError } from '../../leases/lease-errors.js';
-import { LeasesService } from '../../leases/leases.service.js';
+import { LeasesService, type LeaseRow } from '../../leases/leases.service.js';
 import { EndRuns } from './end-runs.js';
 import { failedOutcome } from '../runs/run-outcome.js';
 import { RunsService } from '../runs/runs.service.js';
@@ -28,13 +28,14 @@ export class ReleaseService {
 
   /**
    * Releases one lease. The lease of a running run only with force, by an operator: the run is cancelled with it.
-   * @throws NotFoundError, LeaseHeldByRunError, OperatorOnlyError, FencingTokenRequiredError, LeaseLostError
+   * @throws NotFoundError, OtherRunsLeaseError, LeaseHeldByRunError, OperatorOnlyError, FencingTokenRequiredError, LeaseLostError
    */
   async release(leaseId: string, { reason, fencingToken, force }: Release): Promise<EnvironmentLease> {
     const lease = await this.leases.require(leaseId);
     // Only with its first lease does a run end; a further one goes alone.
     const runId = lease.runLeaseId === leaseId ? lease.heartbeatRunId : null;
     if (lease.status !== 'active' || !runId) return this.leases.release(leaseId, reason, fencingToken);
+    this.leases.assertMayTouch(lease);
     if (!force) throw new LeaseHeldByRunError(leaseId, runId);
     assertOperator();
     await this.revoke(runId, leaseId, reason);
@@ -43,15 +44,14 @@ export class ReleaseService {
 
   /**
    * Releases every lease of a run: there is something to release only while it runs, so only with force.
-   * @throws NotFoundError, LeaseHeldByRunError, OperatorOnlyError
+   * @throws NotFoundError, OtherAgentsRunError, LeaseHeldByRunError, OperatorOnlyError
    */
-  async releaseAllOf(runId: string, { reason, force }: Release): Promise<EnvironmentLease[]> {
+  async releaseAllOf(runId: string, { reason, force }: Release): Promise<LeaseRow[]> {
     const { companyId, status, leaseId } = await this.runs.require(runId);
     if (status === 'running' && leaseId) {
       if (!force) throw new LeaseHeldByRunError(leaseId, runId);
       assertOperator();
       await this.revoke(runId, leaseId, reason);
-      this.em.clear();
     }
     return this.leases.ofRun(companyId, runId);
   }

@@ -5,7 +5,6 @@ import { DomainEvents } from '../../events/domain-events.js';
 import type { EndedRun } from '../runs/ended-run.js';
 import { HeartbeatRun } from '../runs/heartbeat-run.entity.js';
 import { HeartbeatRetryScheduled } from '../runs/heartbeat.events.js';
-import { WakeupRequest } from '../runs/wakeup-request.entity.js';
 
 /** A run that is tried again: why, and from when (seconds from now, or a time that the other side named). */
 export interface Retry {
@@ -59,25 +58,14 @@ export class Retries {
   }
 
   private makeOne(run: EndedRun, reason: string, dueAt: Date | null): HeartbeatRetryScheduled {
-    const wake = this.em.create(WakeupRequest, {
-      id: newId(),
-      companyId: run.companyId,
-      agentId: run.agentId,
-      issueId: run.issueId,
-      source: run.invocationSource,
-      triggerDetail: 'system',
-      reason,
-      status: 'queued',
-      requestedByActorType: 'system',
-      requestedByActorId: 'retry',
-    });
+    const wakeupRequestId = newId();
     const { paperclipEnvironment: _, ...context } = run.contextSnapshot;
     const retry = this.em.create(HeartbeatRun, {
       id: newId(),
       companyId: run.companyId,
       agentId: run.agentId,
       issueId: run.issueId,
-      wakeupRequestId: wake.id,
+      wakeupRequestId,
       invocationSource: run.invocationSource,
       triggerDetail: run.triggerDetail,
       status: dueAt ? 'scheduled_retry' : 'queued',
@@ -89,11 +77,10 @@ export class Retries {
       processLossRetryCount: run.processLossRetryCount + (reason === 'process_lost' ? 1 : 0),
       shutdownRetryCount: run.shutdownRetryCount + (reason === 'runner_shutdown' ? 1 : 0),
     });
-    wake.becomeRun(retry.id);
     return new HeartbeatRetryScheduled(retry, {
       retryOfRunId: run.id,
       reason,
-      wakeupRequestId: wake.id,
+      wakeupRequestId,
       ...(dueAt ? { scheduledRetryAt: dueAt.toISOString() } : {}),
     });
   }

@@ -30,7 +30,7 @@ export interface WaitingEnd {
 }
 
 /**
- * The only writer of runs' terminal states; terminal is final. Run, lease and wakeup end in the caller's transaction.
+ * The only writer of runs' terminal states; terminal is final. Run and lease end in the caller's transaction.
  * What follows from an end is decided by `EndRuns`, which callers use.
  */
 @Injectable()
@@ -49,9 +49,8 @@ export class TerminalTransitions {
   async endRunning(ends: RunEnd[]): Promise<EndedRun[]> {
     const rows = await this.em.execute<EndedRow[]>(
       `with held as materialized (
-         select h.id from heartbeat_runs h where h.id = any(?::uuid[]) order by h.id for no key update),
-       ended as (
-         update heartbeat_runs r
+         select h.id from heartbeat_runs h where h.id = any(?::uuid[]) order by h.id for no key update)
+       update heartbeat_runs r
          set (status, error, error_code) = (
              select case when wish.acts then 'cancelled' else x.status end,
                case when wish.acts then r.cancel_reason else x.error end,
@@ -73,9 +72,7 @@ export class TerminalTransitions {
          where r.id = held.id and r.id = x."runId" and r.lease_id = x."leaseId" and r.status = ?
            and (x."fencingToken" is null or exists (select 1 from environment_leases l where l.id = r.lease_id
              and l.fencing_token = x."fencingToken" and l.status = 'active' and l.expires_at > clock_timestamp()))
-         returning ${ENDED_COLUMNS}),
-       ${FINISH_WAKEUPS}
-       select * from ended`,
+         returning ${ENDED_COLUMNS}`,
       [
         `{${ends.map(({ runId }) => runId).join(',')}}`,
         JSON.stringify(
@@ -104,15 +101,12 @@ export class TerminalTransitions {
   async endWaiting(ends: WaitingEnd[]): Promise<EndedRun[]> {
     if (ends.length === 0) return [];
     const rows = await this.em.execute<EndedRow[]>(
-      `with ended as (
-         update heartbeat_runs r
+      `update heartbeat_runs r
          set status = x.status, error = x.message, error_code = x.code,
            finished_at = clock_timestamp(), updated_at = now()
          from jsonb_to_recordset(?::jsonb) as x("runId" uuid, status text, code text, message text)
          where r.id = x."runId" and r.status in ('queued', 'scheduled_retry')
-         returning ${ENDED_COLUMNS}),
-       ${FINISH_WAKEUPS}
-       select * from ended`,
+         returning ${ENDED_COLUMNS}`,
       [JSON.stringify(ends)],
     );
     const ended = rows.map((row) => endedRun(row));
@@ -120,12 +114,6 @@ export class TerminalTransitions {
     return ended;
   }
 }
-
-const FINISH_WAKEUPS = `woken as (
-  update agent_wakeup_requests w
-  set status = case e.status when 'succeeded' then 'completed' when 'cancelled' then 'cancelled' else 'failed' end,
-    status_reason = e.error_code, finished_at = clock_timestamp(), updated_at = now()
-  from ended e where w.id = e.wakeup_request_id and w.status in ('queued', 'claimed'))`;
 
 function endEvent(run: EndedRun) {
   const facts = {

@@ -7,6 +7,7 @@ import type { ExecutionSlot } from './execution-slot.js';
 import { FinaliseService } from './finalise.service.js';
 import { ProvisionService } from '../claiming/provision.service.js';
 import { failedOutcome, type RunOutcome } from '../runs/run-outcome.js';
+import { RunRedactors } from '../secrets/run-redactors.js';
 import { RunningRuns } from './running-runs.js';
 
 /** Puts every execution between its two transactions: run and lease begin together before it, and end together after. */
@@ -18,6 +19,7 @@ export class EnvironmentLeaseInterceptor implements NestInterceptor {
     private readonly provision: ProvisionService,
     private readonly finalise: FinaliseService,
     private readonly running: RunningRuns,
+    private readonly redactors: RunRedactors,
     private readonly metrics: Metrics,
   ) {}
 
@@ -37,6 +39,7 @@ export class EnvironmentLeaseInterceptor implements NestInterceptor {
       await this.end(run, await this.outcomeOf(run, next));
     } finally {
       this.running.remove(run);
+      this.redactors.forget(run.id);
     }
   }
 

@@ -13,8 +13,10 @@ import type { ExecutionSlot } from './execution-slot.js';
 import { InvocationRecorder } from './invocation-recorder.js';
 import type { RunLogWriter } from '../logs/run-log-writer.js';
 import { RunLogs } from '../logs/run-logs.js';
-import { failedOutcome, type RunOutcome } from '../runs/run-outcome.js';
+import { failedOutcome, keptResult, type RunOutcome } from '../runs/run-outcome.js';
 import { RunnerIdentity, runnerName } from '../runs/runner-identity.js';
+import { RunRedactors } from '../secrets/run-redactors.js';
+import { RunSecrets } from '../secrets/run-secrets.js';
 import { RealisePlace } from './realise-place.js';
 import { RunningRuns, type StopReason } from './running-runs.js';
 import { WakePayloads } from '../wakes/wake-payloads.js';
@@ -32,16 +34,28 @@ export class ExecuteRun {
     private readonly running: RunningRuns,
     private readonly invocations: InvocationRecorder,
     private readonly payloads: WakePayloads,
+    private readonly secrets: RunSecrets,
+    private readonly redactors: RunRedactors,
     private readonly identity: RunnerIdentity,
     private readonly config: BerthConfig,
   ) {}
 
   /** @returns how it went; the whole log is stored by then. */
   async execute(slot: ExecutionSlot): Promise<RunOutcome> {
-    const run = slot.run!;
-    const signal = this.running.signalOf(run);
+    const claimed = slot.run!;
+    const signal = this.running.signalOf(claimed);
+    let run: ClaimedRun;
+    try {
+      run = await this.secrets.reveal(claimed);
+    } catch (error) {
+      return failedOutcome(error instanceof DomainError ? error.code : 'secrets_unavailable', messageOf(error));
+    }
+    return this.executeRevealed(run, signal);
+  }
+
+  private async executeRevealed(run: ClaimedRun, signal: AbortSignal): Promise<RunOutcome> {
     const { id: leaseId, fencingToken } = run.lease;
-    const log = this.logs.open({ runId: run.id, leaseId, fencingToken }, signal);
+    const log = this.logs.open({ runId: run.id, leaseId, fencingToken }, this.redactors.of(run), signal);
     const { leaseMaxLifetimeSec } = this.config;
     const limits = { ...this.adapters.limitsOf(run.adapterType, run.adapterConfig), leaseMaxLifetimeSec };
     const runner = runnerName(this.identity.id, this.identity.host);
@@ -107,7 +121,8 @@ export class ExecuteRun {
               this.invocations.note(run, details, child);
             },
           })
-          .catch(asDriverFailure),
+          .catch(asDriverFailure)
+          .finally(() => log.settle()),
     };
     return this.adapters.get(run.adapterType).execute(context);
   }
@@ -144,7 +159,8 @@ export class ExecuteRun {
 }
 
 function fromAdapter({ outcome, retryNotBefore = null, ...result }: AdapterResult): RunOutcome {
-  return { ...result, status: outcome, retryNotBefore, stdoutExcerpt: null, stderrExcerpt: null, invoked: null };
+  const nothingYet = { stdoutExcerpt: null, stderrExcerpt: null, invoked: null };
+  return { ...result, resultJson: keptResult(result), status: outcome, retryNotBefore, ...nothingYet };
 }
 
 /** What an execution that was stopped comes to. A success in the face of a shutdown stands; a time limit is a limit. */

@@ -11,6 +11,7 @@ import type { ClaimedRun } from '../runs/claimed-run.js';
 import { EndRuns } from '../ending/end-runs.js';
 import { ReadBack } from '../claiming/read-back.js';
 import { failedOutcome, type RunOutcome } from '../runs/run-outcome.js';
+import { RunRedactors } from '../secrets/run-redactors.js';
 import { RunningRuns } from './running-runs.js';
 import { RunnerIdentity } from '../runs/runner-identity.js';
 import type { RunEnd } from '../ending/terminal-transitions.js';
@@ -34,16 +35,17 @@ export class FinaliseService {
     private readonly endRuns: EndRuns,
     private readonly readBack: ReadBack,
     private readonly running: RunningRuns,
+    private readonly redactors: RunRedactors,
     private readonly identity: RunnerIdentity,
   ) {}
 
   /**
    * Ends run and lease together. Tries until it is committed or the lease is lost: renewals go on meanwhile. An outcome
-   * that the database keeps refusing is given up for one that says so.
+   * that the database keeps refusing is given up for one that says so. What the run must not show is not in it.
    * @throws LeaseLostError when somebody else ended the run, or the lease ran out before the end could be recorded.
    */
   async finalise(run: ClaimedRun, outcome: RunOutcome): Promise<void> {
-    let sent = outcome;
+    let sent = this.redactors.of(run).json(outcome);
     for (let attempt = 0, errors = 0; ; attempt++) {
       try {
         // Whether the attempt before was committed is only known by looking.

@@ -4,6 +4,7 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import type { SpawnedProcess } from '../../environments/drivers/environment-driver.port.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
 import type { Invoked } from '../runs/run-outcome.js';
+import { RunRedactors } from '../secrets/run-redactors.js';
 
 /** How long what was called waits to be written, in milliseconds: a run that ends before writes it with its end. */
 const WRITE_AFTER_MS = 50;
@@ -18,14 +19,17 @@ export class InvocationRecorder {
   private readonly unwritten = new Map<ClaimedRun, Invoked>();
   private writing: Promise<void> | null = null;
 
-  constructor(private readonly em: EntityManager) {}
+  constructor(
+    private readonly em: EntityManager,
+    private readonly redactors: RunRedactors,
+  ) {}
 
   /** Never fails the execution. */
   note(run: ClaimedRun, details: Record<string, unknown>, child: SpawnedProcess | null): void {
-    const { adapterType, environment } = run;
-    const at = new Date().toISOString();
+    // A process says itself since when it is there.
+    const at = child ? {} : { at: new Date().toISOString() };
     this.unwritten.set(run, {
-      invocation: { at, adapterType, environment: environment.name, ...details },
+      invocation: { ...at, adapterType: run.adapterType, ...this.redactors.of(run).json(details) },
       processPid: child?.pid ?? null,
       processGroupId: child?.processGroupId ?? null,
       processStartedAt: child?.startedAt.toISOString() ?? null,

@@ -1,11 +1,10 @@
 import { Body, Controller, HttpCode, Param, Post } from '@nestjs/common';
-import { ApiConflictResponse, ApiForbiddenResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
-import { OperatorOnly } from '../../auth/operator-only.js';
+import { ApiConflictResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { Access } from '../../auth/access.decorator.js';
 import { HostsService } from '../runs/hosts.service.js';
 import { ForgetHostDto, ForgottenHostResponse } from './host.dto.js';
 
 @ApiTags('Admin')
-@OperatorOnly()
 @Controller('admin/hosts')
 export class HostsController {
   constructor(private readonly hosts: HostsService) {}
@@ -15,9 +14,9 @@ export class HostsController {
    * slots that they held are free. Nobody takes them down any more, even if the host comes back.
    */
   @Post(':host/forget')
+  @Access('instance:write')
   @HttpCode(200)
   @ApiOkResponse({ type: ForgottenHostResponse })
-  @ApiForbiddenResponse({ description: '`operator_only`' })
   @ApiConflictResponse({ description: '`host_alive`: a runner of it was heard of in the last 15 seconds' })
   forget(@Param('host') host: string, @Body() body: ForgetHostDto): Promise<ForgottenHostResponse> {
     return this.hosts.forget(host, body.reason);

@@ -7,6 +7,7 @@ import {
   ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
+import { Access } from '../../auth/access.decorator.js';
 import { assertCompanyAccess, assertOperator } from '../../auth/access.js';
 import { RunMismatchError } from '../../auth/auth-errors.js';
 import { BerthConfig } from '../../config/config.js';
@@ -37,6 +38,7 @@ export class ReservationsController {
    * Asked again with the same `Idempotency-Key`, a caller that missed the answer is answered the same lease.
    */
   @Post()
+  @Access('members:write')
   @IdempotentOnceDone()
   @ApiCreatedResponse({ type: LeaseResponse })
   @ApiForbiddenResponse({ description: '`operator_only`, `run_mismatch`: a run acts for itself alone' })

@@ -1,12 +1,11 @@
 import { Body, Controller, HttpCode, Post } from '@nestjs/common';
-import { ApiForbiddenResponse, ApiNotFoundResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
-import { OperatorOnly } from '../../auth/operator-only.js';
+import { ApiNotFoundResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { Access } from '../../auth/access.decorator.js';
 import { InvalidInputError } from '../../errors/domain-error.js';
 import { RevokeService, type RevokeScope } from '../ending/revoke.service.js';
 import { RevokeLeasesDto, RevokeResponse } from './revoke.dto.js';
 
 @ApiTags('Admin')
-@OperatorOnly()
 @Controller('admin/leases')
 export class RevokeController {
   constructor(private readonly revocations: RevokeService) {}
@@ -18,9 +17,9 @@ export class RevokeController {
    * repeated. New leases are still given out: drain the environment, or pause the agents, where they should not be.
    */
   @Post('revoke')
+  @Access('instance:write')
   @HttpCode(200)
   @ApiOkResponse({ type: RevokeResponse })
-  @ApiForbiddenResponse({ description: '`operator_only`' })
   @ApiNotFoundResponse({ description: '`not_found`: there is no such environment, company, runner, run or lease' })
   async revoke(@Body() body: RevokeLeasesDto): Promise<RevokeResponse> {
     const [scope, id] = scopeOf(body);

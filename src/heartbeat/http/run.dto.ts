@@ -8,14 +8,14 @@ import {
   RUN_STATUSES,
   TRIGGER_DETAILS,
   type ContextSnapshot,
-  type HeartbeatRun,
   type InvocationSource,
   type RunStatus,
   type TriggerDetail,
   type WaitingReason,
 } from '../runs/heartbeat-run.entity.js';
-import { MAX_RUNS } from '../runs/runs.service.js';
-import { toldContext } from '../runs/told-context.js';
+import { resultOf } from '../runs/run-outcome.js';
+import { MAX_RUNS, type FullRunRow, type RunRow } from '../runs/runs.service.js';
+import { toldContextOf } from '../runs/told-context.js';
 
 export class RunQueryDto extends CursorQueryDto {
   /** How many rows to answer at most. */
@@ -99,6 +99,8 @@ export class RunRowResponse {
   processGroupId: number | null;
   processStartedAt: Date | null;
   lastOutputAt: Date | null;
+  /** When its token was last shown, to about a minute. */
+  tokenLastUsedAt: Date | null;
   cancelRequestedAt: Date | null;
   /** When that takes effect; in the future where it was revoked with a grace. */
   cancelAt: Date | null;
@@ -114,7 +116,7 @@ export class RunRowResponse {
   createdAt: Date;
   updatedAt: Date;
 
-  static from(run: HeartbeatRun): RunRowResponse {
+  static from(run: RunRow): RunRowResponse {
     return {
       id: run.id,
       companyId: run.companyId,
@@ -136,6 +138,7 @@ export class RunRowResponse {
       processGroupId: run.processGroupId ?? null,
       processStartedAt: run.processStartedAt ?? null,
       lastOutputAt: run.lastOutputAt ?? null,
+      tokenLastUsedAt: run.tokenLastUsedAt ?? null,
       cancelRequestedAt: run.cancelRequestedAt ?? null,
       cancelAt: run.cancelAt ?? null,
       retryOfRunId: run.retryOfRunId ?? null,
@@ -161,11 +164,11 @@ export class RunResponse extends RunRowResponse {
   stdoutExcerpt: string | null;
   stderrExcerpt: string | null;
 
-  static override from(run: HeartbeatRun): RunResponse {
+  static override from(run: FullRunRow): RunResponse {
     return {
       ...RunRowResponse.from(run),
-      contextSnapshot: toldContext(run),
-      resultJson: run.resultJson ?? null,
+      contextSnapshot: toldContextOf(run),
+      resultJson: resultOf(run),
       stdoutExcerpt: run.stdoutExcerpt ?? null,
       stderrExcerpt: run.stderrExcerpt ?? null,
     };

@@ -4,9 +4,11 @@ import {
   ApiConflictResponse,
   ApiForbiddenResponse,
   ApiTags,
+  ApiTooManyRequestsResponse,
   ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
 import { EntityManager } from '@mikro-orm/postgresql';
+import { Access } from '../../auth/access.decorator.js';
 import { callersPayload } from '../wakes/callers-payload.js';
 import { IdPipe } from '../../http/id.pipe.js';
 import { Idempotent } from '../../http/idempotent.decorator.js';
@@ -23,6 +25,7 @@ import type { WakeAnswer } from '../wakes/wake.js';
   description: '`agent_paused`, `agent_terminated`, `agent_pending_approval`, `company_archived`',
 })
 @ApiUnprocessableEntityResponse({ description: '`unknown_issue`' })
+@ApiTooManyRequestsResponse({ description: '`queued_runs_quota_reached`, `too_many_requests`' })
 @Controller('agents/:id')
 export class WakeController {
   constructor(
@@ -33,6 +36,7 @@ export class WakeController {
 
   /** Wakes an agent. */
   @Post('wakeup')
+  @Access('members:write')
   @HttpCode(202)
   @Idempotent()
   wakeup(@Param('id', IdPipe) agentId: string, @Body() body: WakeDto): Promise<WakeResponse> {
@@ -41,6 +45,7 @@ export class WakeController {
 
   /** Wakes an agent on demand; the body may be empty. */
   @Post('heartbeat/invoke')
+  @Access('members:write')
   @HttpCode(202)
   @Idempotent()
   invoke(@Param('id', IdPipe) agentId: string, @Body() body: WakeDto): Promise<WakeResponse> {

@@ -16,6 +16,15 @@ export interface LogPage {
   readonly nextOffset: number;
 }
 
+/** As much of a run as its log depends on. */
+interface WrittenRun {
+  readonly id: string;
+  readonly companyId: string;
+  readonly finishedAt?: Date | null;
+  /** How much it had written when it ended. */
+  readonly logBytes: number;
+}
+
 interface StoredRow {
   stream_offset: string;
   stream: LogStream;
@@ -54,6 +63,17 @@ export class RunLogReader {
       if (!push(ts, row.stream, chunk, start + row.content.length)) break;
     }
     return { content: lines.join(''), nextOffset: position };
+  }
+
+  /** Whether the run wrote something, and that has been removed since; it goes as a whole. */
+  async isRemoved({ id, companyId, finishedAt, logBytes }: WrittenRun): Promise<boolean> {
+    if (!finishedAt || logBytes === 0) return false;
+    const rows = await this.em.execute(
+      `select 1 from retention_horizons where company_id = ? and kind = 'runLogs' and complete_since > ?
+         and not exists (select 1 from heartbeat_run_log_chunks where run_id = ?)`,
+      [companyId, finishedAt, id],
+    );
+    return rows.length > 0;
   }
 
   /** The row that the offset lies in, and those after it, as far as their content stays within the limit. */

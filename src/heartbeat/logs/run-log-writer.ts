@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isRefusedByDatabase } from '../../database/database-errors.js';
 import { LeaseLostError } from '../../leases/lease-errors.js';
+import { RedactedStream } from '../../redaction/redacted-stream.js';
+import type { Redactor } from '../../redaction/redactor.js';
 import { Excerpt } from './excerpt.js';
 import { LogBuffer, type LogBatch } from './log-buffer.js';
 import type { LogStream } from './log-row.js';
@@ -16,15 +18,17 @@ const WAIT_ABOVE_BYTES = 1024 * 1024;
 /** Beyond the head most output falls out again: what comes fast is stored rarely. */
 const TAIL_FLUSH_AFTER_MS = 2_000;
 const FAST_TAIL_FLUSH_AFTER_MS = 10_000;
+const STREAMS = ['stdout', 'stderr', 'system'] as const;
 const FIRST_RETRY_MS = 50;
 const MAX_RETRY_MS = 2_000;
 
 /**
  * Writes the log of one running run, in order over all its streams. It buffers within bounds, stores in batches under
- * the run's lease, and keeps trying while the database is away.
+ * the run's lease, and keeps trying while the database is away. Secrets are taken out before anything else sees it.
  */
 export class RunLogWriter {
   private readonly buffer: LogBuffer;
+  private readonly redacted: Record<LogStream, RedactedStream>;
   private readonly excerpts = { stdout: new Excerpt(), stderr: new Excerpt(), system: new Excerpt() };
   private timer: NodeJS.Timeout | undefined;
   private draining: Promise<void> | null = null;
@@ -38,10 +42,13 @@ export class RunLogWriter {
     private readonly store: RunLogStore,
     private readonly holder: LogHolder,
     maxBytes: number,
+    redactor: Redactor,
     /** Aborted when the run shall end: from then on nobody waits, and what is buffered stays within the cap. */
     private readonly ending: AbortSignal = new AbortController().signal,
   ) {
     this.buffer = new LogBuffer(maxBytes);
+    const [stdout, stderr, system] = STREAMS.map(() => new RedactedStream(redactor));
+    this.redacted = { stdout, stderr, system };
     ending.addEventListener('abort', () => this.letGoOn(), { once: true });
   }
 
@@ -77,11 +84,20 @@ export class RunLogWriter {
     if (this.failure) throw this.failure;
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
     if (this.closed || bytes.length === 0) return;
-    this.excerpts[stream].add(bytes);
-    this.buffer.add(stream, bytes, new Date());
+    this.add(stream, this.redacted[stream].push(bytes));
     this.schedule();
     if (this.buffer.unstoredHeadCost <= WAIT_ABOVE_BYTES || this.ending.aborted) return;
     return new Promise((resolve) => this.waiting.push(resolve));
+  }
+
+  /** What was held back, because it could have become a secret, will not any more: nothing follows it. */
+  settle(): void {
+    if (this.closed) return;
+    for (const stream of STREAMS) {
+      const held = this.redacted[stream].finish();
+      if (held.length > 0) this.add(stream, held);
+    }
+    this.schedule();
   }
 
   /**
@@ -100,10 +116,17 @@ export class RunLogWriter {
    * @throws like `write`, and the database's error when it was away for longer.
    */
   async close(withinMs = 30_000): Promise<void> {
+    this.settle();
     this.closed = true;
     this.giveUpAt = performance.now() + withinMs;
     this.buffer.finish(this.lastOutputAt ?? new Date());
     await this.flush();
+  }
+
+  /** Also without a byte that can be shown: the process has said something. */
+  private add(stream: LogStream, bytes: Buffer): void {
+    if (bytes.length > 0) this.excerpts[stream].add(bytes);
+    this.buffer.add(stream, bytes, new Date());
   }
 
   private isUnstoredBefore(end: number): boolean {

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { BerthConfig } from '../../config/config.js';
+import type { Redactor } from '../../redaction/redactor.js';
 import { RunLogStore, type LogHolder } from './run-log-store.js';
 import { RunLogWriter } from './run-log-writer.js';
 
@@ -13,9 +14,10 @@ export class RunLogs {
 
   /**
    * A log for one execution, under the lease that it runs by. Close it before the run is finalised.
+   * @param redactor takes out what must not be shown.
    * @param ending aborted when the run shall end: its output then waits for the database no more.
    */
-  open(holder: LogHolder, ending?: AbortSignal): RunLogWriter {
-    return new RunLogWriter(this.store, holder, this.config.runLogMaxBytes, ending);
+  open(holder: LogHolder, redactor: Redactor, ending?: AbortSignal): RunLogWriter {
+    return new RunLogWriter(this.store, holder, this.config.runLogMaxBytes, redactor, ending);
   }
 }

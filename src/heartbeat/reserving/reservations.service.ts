@@ -93,7 +93,7 @@ export class ReservationsService {
 
   /** What belongs to another company is not known to this one; neither changes its company. */
   private async assertKnown({ companyId, environmentId, executionWorkspaceId, heartbeatRunId }: LeaseWish) {
-    await this.companies.require(companyId);
+    await this.companies.assertExists(companyId);
     const [known] = await this.em.execute<[Record<'environment' | 'workspace' | 'run', boolean>]>(
       `select exists (select 1 from environments where company_id = c.id and id = ?) as environment,
          exists (select 1 from execution_workspaces where company_id = c.id and id = ?) as workspace,

@@ -14,13 +14,14 @@ export interface ClaimedRun {
   readonly token: string;
   readonly contextSnapshot: ContextSnapshot;
   readonly adapterType: string;
+  /** It and the environment's variables name secrets by reference, except where they are about to be executed. */
   readonly adapterConfig: Record<string, unknown>;
   readonly environment: {
     readonly id: string;
     readonly name: string;
     readonly driver: string;
     readonly config: Record<string, unknown>;
-    readonly envVars: Record<string, string>;
+    readonly envVars: Record<string, unknown>;
   };
   readonly workspace: { readonly id: string; readonly cwd: string } | null;
   /** What its driver shall make, or has made for a former holder; null where nothing is left behind. */

@@ -7,7 +7,6 @@ export interface EndedRun {
   readonly agentId: string;
   readonly issueId: string | null;
   readonly leaseId: string | null;
-  readonly wakeupRequestId: string | null;
   readonly status: TerminalRunStatus;
   readonly error: string | null;
   readonly errorCode: string | null;
@@ -34,7 +33,6 @@ export interface EndedRow {
   agent_id: string;
   issue_id: string | null;
   lease_id: string | null;
-  wakeup_request_id: string | null;
   status: TerminalRunStatus;
   error: string | null;
   error_code: string | null;
@@ -50,7 +48,7 @@ export interface EndedRow {
 }
 
 /** The columns of `EndedRow`, for a `returning` clause on `heartbeat_runs r`. */
-export const ENDED_COLUMNS = `r.id, r.company_id, r.agent_id, r.issue_id, r.lease_id, r.wakeup_request_id, r.status,
+export const ENDED_COLUMNS = `r.id, r.company_id, r.agent_id, r.issue_id, r.lease_id, r.status,
   r.error, r.error_code, r.cancel_requested_at, r.context_snapshot, r.invocation_source, r.trigger_detail, r.result_json,
   r.scheduled_retry_reason, r.process_loss_retry_count, r.shutdown_retry_count, r.scheduled_retry_attempt`;
 
@@ -61,7 +59,6 @@ export function endedRun(row: EndedRow, retryNotBefore: string | null = null): E
     agentId: row.agent_id,
     issueId: row.issue_id,
     leaseId: row.lease_id,
-    wakeupRequestId: row.wakeup_request_id,
     status: row.status,
     error: row.error,
     errorCode: row.error_code,

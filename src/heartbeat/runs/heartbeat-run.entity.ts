@@ -35,7 +35,7 @@ export interface WaitingReason {
 /** Whose reference decides where a run goes; `default` is none, which means `Local`. */
 export type DecidedBy = 'issue' | 'workspace' | 'agent' | 'company' | 'default';
 
-/** Why a run went where it went, kept from its start on. */
+/** Why a run went where it went, as it was at its start. */
 export interface PlacementRecord {
   decidedBy: DecidedBy;
   /** What each reference said, in the order in which they are asked. */
@@ -61,12 +61,27 @@ export interface PlacementRecord {
   waitedFor: WaitingReason | null;
 }
 
-/** What was called for a run: its adapter's own words, and when (ISO 8601). */
+/** What the run's row keeps of that: what is not known is left out, and the rest is its lease's to say. */
+export interface KeptPlacement extends Pick<PlacementRecord, 'decidedBy' | 'environmentName'> {
+  references?: Partial<PlacementRecord['references']>;
+  takenOver?: true;
+  found: Pick<PlacementRecord['found'], 'agent'> & Partial<PlacementRecord['found']>;
+  waitedFor?: WaitingReason;
+}
+
+/** What the lease says of it under which a run started. */
+export interface PlacedUnder extends Pick<
+  PlacementRecord,
+  'environmentId' | 'driver' | 'fencingToken' | 'host' | 'slot'
+> {
+  placeId: string | null;
+}
+
+/** What was called for a run: its adapter's own words. */
 export interface Invocation extends Record<string, unknown> {
-  readonly at: string;
   readonly adapterType: string;
-  /** The name of the environment. */
-  readonly environment: string;
+  /** When, as ISO 8601; where that is not when its process started. */
+  readonly at?: string;
 }
 
 /** What a run was told when it was woken and placed; grows while it is queued. */
@@ -103,7 +118,16 @@ const HeartbeatRunSchema = defineEntity({
     dueAt: timeColumn().defaultRaw('now()'),
     claimErrors: p.integer().default(0),
     waitingReason: p.json<WaitingReason>().nullable(),
-    placement: p.json<PlacementRecord>().nullable(),
+    /** Of runs of former builds in full. */
+    placement: p.json<KeptPlacement | PlacementRecord>().nullable(),
+    placedUnder: p
+      .json<PlacedUnder>()
+      .nullable()
+      .formula(
+        (columns) => `(select jsonb_build_object('environmentId', lease.environment_id, 'driver', lease.provider,
+          'fencingToken', lease.fencing_token, 'host', lease.host, 'slot', lease.slot, 'placeId', lease.place_id)
+          from environment_leases lease where lease.id = ${columns.leaseId})`,
+      ),
     invocation: p.json<Invocation>().nullable(),
     contextSnapshot: objectColumn<ContextSnapshot>(),
     /** When somebody wished that it ends. */
@@ -118,6 +142,8 @@ const HeartbeatRunSchema = defineEntity({
     leaseId: p.uuid().nullable(),
     runnerId: p.text().nullable(),
     tokenHash: p.blob().nullable(),
+    /** To about a minute. */
+    tokenLastUsedAt: timeColumn().nullable(),
     processPid: p.integer().nullable(),
     processGroupId: p.integer().nullable(),
     processStartedAt: timeColumn().nullable(),

@@ -1,5 +1,6 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { LeaseStatus } from '../../leases/environment-lease.entity.js';
-import type { Invocation, TerminalRunStatus } from './heartbeat-run.entity.js';
+import type { HeartbeatRun, Invocation, TerminalRunStatus } from './heartbeat-run.entity.js';
 
 /** How an execution ended, as its runner saw it. A cancel wish in the database overrides the status. */
 export interface RunOutcome {
@@ -32,6 +33,21 @@ export interface Invoked {
 /** An outcome with nothing but its reason. */
 export function failedOutcome(errorCode: string, error: string): RunOutcome {
   return { ...EMPTY, status: 'failed', error, errorCode };
+}
+
+/** A result as it is kept: not one that only repeats how the process ended. */
+export function keptResult({ resultJson, exitCode, signal }: Pick<RunOutcome, 'resultJson' | 'exitCode' | 'signal'>) {
+  return isDeepStrictEqual(resultJson, { exitCode, signal }) ? null : resultJson;
+}
+
+/** The result of a run: of one that reported nothing, how its process ended. */
+export function resultOf({
+  resultJson,
+  exitCode,
+  signal,
+}: Pick<HeartbeatRun, 'resultJson' | 'exitCode' | 'signal'>): Record<string, unknown> | null {
+  if (resultJson || (exitCode == null && signal == null)) return resultJson ?? null;
+  return { exitCode: exitCode ?? null, signal: signal ?? null };
 }
 
 const EMPTY = {

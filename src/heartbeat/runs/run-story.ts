@@ -1,5 +1,6 @@
 import { v5 as derivedId } from 'uuid';
 import type { HeartbeatRun } from './heartbeat-run.entity.js';
+import { placementOf } from './placement-record.js';
 
 /** One entry of a run's own story, for people who follow it. It is read off the run's row; the activity record is the proof. */
 export interface RunEvent {
@@ -27,17 +28,20 @@ function waiting({ scheduledRetryAt, createdAt }: HeartbeatRun): Entry {
   return { ...STATUS, message: status, payload: { status }, createdAt };
 }
 
-function started({ startedAt, runnerId, placement }: HeartbeatRun): Entry | null {
+function started(run: HeartbeatRun): Entry | null {
+  const { startedAt, runnerId } = run;
   if (!startedAt) return null;
-  const payload = { status: 'running', runnerId, host: placement?.host ?? null };
+  const payload = { status: 'running', runnerId, host: placementOf(run)?.host ?? null };
   return { ...STATUS, message: 'running', payload, createdAt: startedAt };
 }
 
-function invoked({ invocation }: HeartbeatRun): Entry | null {
-  if (!invocation) return null;
-  const { at, ...payload } = invocation;
-  const message = `Invoked the adapter "${payload.adapterType}"`;
-  return { eventType: 'adapter.invoke', level: 'info', message, payload, createdAt: new Date(at) };
+function invoked(run: HeartbeatRun): Entry | null {
+  if (!run.invocation) return null;
+  const { at, ...details } = run.invocation;
+  const payload = { environment: placementOf(run)?.environmentName ?? null, ...details };
+  const createdAt = at === undefined ? run.processStartedAt! : new Date(at);
+  const message = `Invoked the adapter "${details.adapterType}"`;
+  return { eventType: 'adapter.invoke', level: 'info', message, payload, createdAt };
 }
 
 function ended({ status, finishedAt, error, errorCode }: HeartbeatRun): Entry | null {

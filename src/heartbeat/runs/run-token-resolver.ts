@@ -1,16 +1,26 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { CredentialResolvers, type CredentialResolver } from '../../auth/credential-resolvers.js';
-import { parseToken, sameHash, tokenPrefix } from '../../auth/token.js';
-import type { Actor } from '../../events/actor.js';
+import { isUseNoted, noteUse } from '../../auth/key-use.js';
+import { RUN_TOKEN_PREFIX, RunTokens } from '../../auth/run-tokens.js';
+import { sameHash } from '../../auth/token-hash.js';
+import type { Caller } from '../../events/actor.js';
+
+interface RunRow {
+  token_hash: Buffer;
+  agent_id: string;
+  company_id: string;
+  use_is_noted: boolean;
+}
 
 /** Honours a run's own token for as long as the run is running. */
 @Injectable()
 export class RunTokenResolver implements CredentialResolver, OnModuleInit {
-  readonly prefix = tokenPrefix('run');
+  readonly prefix = RUN_TOKEN_PREFIX;
 
   constructor(
     private readonly em: EntityManager,
+    private readonly tokens: RunTokens,
     private readonly resolvers: CredentialResolvers,
   ) {}
 
@@ -18,14 +28,18 @@ export class RunTokenResolver implements CredentialResolver, OnModuleInit {
     this.resolvers.register(this);
   }
 
-  async resolve(token: string): Promise<Actor | null> {
-    const shown = parseToken('run', token);
+  async resolve(token: string): Promise<Caller | null> {
+    const shown = await this.tokens.read(token);
     if (!shown) return null;
-    const [run] = await this.em.execute<{ token_hash: Buffer; agent_id: string; company_id: string }[]>(
-      `select token_hash, agent_id, company_id from heartbeat_runs where id = ? and status = 'running'`,
-      [shown.id],
+    const { runId, agentId, companyId } = shown;
+    const [run] = await this.em.execute<RunRow[]>(
+      `select token_hash, agent_id, company_id, ${isUseNoted('run')} as use_is_noted
+         from heartbeat_runs where id = ? and status = 'running'`,
+      [runId],
     );
     if (!run || !sameHash(shown.hash, run.token_hash)) return null;
-    return { type: 'agent', id: run.agent_id, companyId: run.company_id, runId: shown.id };
+    if (run.agent_id !== agentId || run.company_id !== companyId) return null;
+    if (!run.use_is_noted) noteUse(this.em, 'run', runId);
+    return { type: 'agent', id: agentId, companyId, runId };
   }
 }

@@ -5,7 +5,11 @@ export function commentIdsOf(wake: { payload: Record<string, unknown> }): string
   return mergeIds(listed, typeof commentId === 'string' ? [commentId] : []);
 }
 
-/** Both lists in order, without repeats. */
+/** How many comments, or reasons, one wake or run is told of: wakes that join it without end must not make it grow so. */
+const MAX_MERGED = 200;
+
+/** Both lists in order, without repeats; of a long one the first, which it began with, and the latest. */
 export function mergeIds(first: readonly string[] = [], second: readonly string[] = []): string[] {
-  return [...new Set([...first, ...second])];
+  const merged = [...new Set([...first, ...second])];
+  return merged.length <= MAX_MERGED ? merged : [merged[0], ...merged.slice(1 - MAX_MERGED)];
 }

@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import type { HeartbeatRun, PlacementRecord, RunStatus, WaitingReason } from '../runs/heartbeat-run.entity.js';
-import { toldContext } from '../runs/told-context.js';
+import { placementOf } from '../runs/placement-record.js';
+import { toldContextOf } from '../runs/told-context.js';
 import { Blockers, type ExplainedReason } from './blockers.js';
 import { WaitingReasons } from './waiting-reasons.js';
 
@@ -27,7 +28,7 @@ export class PlacementsService {
 
   async explain(run: HeartbeatRun): Promise<Explanation> {
     const blocked = (await this.reasons.of([run.id])).get(run.id);
-    const placed = toldContext(run).paperclipEnvironment ?? null;
+    const placed = toldContextOf(run).paperclipEnvironment ?? null;
     const chosen = blocked?.environment_id ? { id: blocked.environment_id, name: blocked.environment_name } : null;
     return {
       runId: run.id,
@@ -37,7 +38,7 @@ export class PlacementsService {
       // What was decided stays, whatever the references say by now.
       decidedBy: run.placement?.decidedBy ?? placed?.decidedBy ?? blocked?.decided_by ?? null,
       waitingReason: await this.waitingReason(run, blocked),
-      placement: run.placement ?? null,
+      placement: placementOf(run),
     };
   }
 

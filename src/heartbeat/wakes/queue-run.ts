@@ -4,10 +4,9 @@ import { newId } from '../../database/id.js';
 import { DomainEvents } from '../../events/domain-events.js';
 import { HeartbeatRun } from '../runs/heartbeat-run.entity.js';
 import { HeartbeatInvoked, HeartbeatQueued } from '../runs/heartbeat.events.js';
-import { contextOf } from '../runs/wake-context.js';
-import type { WakeupRequest } from '../runs/wakeup-request.entity.js';
+import { contextOf, type Wish } from '../runs/wake-context.js';
 
-/** Turns a wakeup request into a queued run. */
+/** Turns a wish into a queued run, which from then on tells all that there is to tell of it. */
 @Injectable()
 export class QueueRun {
   constructor(
@@ -16,9 +15,9 @@ export class QueueRun {
   ) {}
 
   /**
-   * Queues a run for the wake, in the caller's transaction, which holds the agent's and the issue's locks.
+   * Queues a run for the wish, in the caller's transaction, which holds the agent's and the issue's locks.
    */
-  async queue(wake: WakeupRequest): Promise<HeartbeatRun> {
+  async queue(wake: Wish): Promise<HeartbeatRun> {
     const run = this.em.create(HeartbeatRun, {
       id: newId(),
       companyId: wake.companyId,
@@ -30,8 +29,8 @@ export class QueueRun {
       status: 'queued',
       contextSnapshot: contextOf(wake),
     });
-    wake.becomeRun(run.id);
-    const facts = { wakeupRequestId: wake.id, source: wake.source, reason: wake.reason, issueId: wake.issueId };
+    const { source, reason = null, issueId = null } = wake;
+    const facts = { wakeupRequestId: wake.id, source, reason, issueId };
     await this.events.record(
       wake.source === 'on_demand' ? new HeartbeatInvoked(run, facts) : new HeartbeatQueued(run, facts),
     );

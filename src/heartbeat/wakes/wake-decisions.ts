@@ -1,14 +1,18 @@
 import { Injectable } from '@nestjs/common';
+import type { RequiredEntityData } from '@mikro-orm/core';
 import { EntityManager } from '@mikro-orm/postgresql';
+import { canSeeCompany } from '../../auth/access.js';
 import { NotFoundError, type DomainError } from '../../errors/domain-error.js';
 import { newId } from '../../database/id.js';
 import { DomainEvents } from '../../events/domain-events.js';
 import type { Actor } from '../../events/actor.js';
 import { currentActor, runInScope, type RequestScope } from '../../events/request-scope.js';
 import { HeartbeatCoalesced, HeartbeatDeferred } from '../runs/heartbeat.events.js';
+import { commentIdsOf } from '../runs/wake-comments.js';
 import { QueueRun } from './queue-run.js';
+import { QueueRooms, takeRoom, type QueueRoom } from './queue-room.js';
 import { SkippedWakes } from './skipped-wakes.js';
-import { mergeWake } from '../runs/wake-context.js';
+import { mergeWake, type Wish } from '../runs/wake-context.js';
 import { AgentNotWakeableError, WakeIssueUnknownError, WakeOthersForbiddenError } from './wake-errors.js';
 import { issueKey, taskKey, WakeLocks, type LiveRun, type LockedAgent, type OwnTask } from './wake-locks.js';
 import type { Wake, WakeAnswer } from './wake.js';
@@ -35,6 +39,8 @@ interface Admitted {
 interface LiveRuns {
   readonly byIssue: Map<string, LiveRun>;
   readonly byTask: Map<string, LiveRun>;
+  /** By company, for how many more there is room. */
+  readonly rooms: Map<string, QueueRoom>;
 }
 
 /** Decides what becomes of wakes: a run, part of a queued run, a wait, or nothing, always with its reason. */
@@ -46,6 +52,7 @@ export class WakeDecisions {
     private readonly locks: WakeLocks,
     private readonly queue: QueueRun,
     private readonly skips: SkippedWakes,
+    private readonly rooms: QueueRooms,
   ) {}
 
   /**
@@ -88,10 +95,14 @@ export class WakeDecisions {
     return {
       byIssue: await this.locks.liveRuns([...new Set(wanted.flatMap(({ issueId }) => issueId ?? []))]),
       byTask: await this.locks.waitingRuns(wanted.filter(({ issueId }) => issueId === null).map(taskOf)),
+      rooms: await this.rooms.of(
+        wanted.map(({ agent }) => agent),
+        wanted.every(({ asked }) => !asked.isOptional),
+      ),
     };
   }
 
-  private async decideOne(admitted: Admitted, runs: LiveRuns): Promise<WakeAnswer> {
+  private async decideOne(admitted: Admitted, runs: LiveRuns): Promise<WakeAnswer | DomainError> {
     const { asked, agent, refusal, issueId } = admitted;
     const { wake } = asked;
     if (refusal) return this.skips.skip(agent, wake, issueId, refusal);
@@ -101,53 +112,49 @@ export class WakeDecisions {
       const waits = live.status === 'scheduled_retry' ? 'retry_scheduled' : 'run_already_queued';
       return this.skips.skip(agent, wake, issueId, waits);
     }
-    if (!live) return this.start(admitted, runs);
+    if (!live) {
+      const full = takeRoom(runs.rooms.get(agent.company_id));
+      if (full) return asked.isOptional ? this.skips.skip(agent, wake, issueId, full.code) : full;
+      return this.start(admitted, runs);
+    }
     // The run, or another wake that waits for it, may have been made by this very batch.
     await this.em.flush();
     const joins = live.agent_id === agent.id && live.status === 'queued';
     return joins ? this.coalesce(admitted, live) : this.defer(admitted, live);
   }
 
-  private request({ asked: { wake }, agent, issueId }: Admitted): WakeupRequest {
-    const actor = currentActor();
-    return this.em.create(WakeupRequest, {
-      id: newId(),
-      companyId: agent.company_id,
-      agentId: agent.id,
-      issueId,
-      source: wake.source,
-      triggerDetail: wake.triggerDetail,
-      reason: wake.reason,
-      payload: wake.payload,
-      status: 'queued',
-      requestedByActorType: actor.type,
-      requestedByActorId: actor.id,
-    });
+  /** One that does not become a run: it has a row of its own. */
+  private keep(
+    wish: Wish,
+    state: Pick<RequiredEntityData<WakeupRequest>, 'status' | 'statusReason' | 'runId' | 'finishedAt'>,
+  ) {
+    const { type: requestedByActorType, id: requestedByActorId } = currentActor();
+    return this.em.create(WakeupRequest, { ...wish, ...state, requestedByActorType, requestedByActorId });
   }
 
   private async start(admitted: Admitted, runs: LiveRuns): Promise<WakeAnswer> {
-    const request = this.request(admitted);
-    const run = await this.queue.queue(request);
+    const wish = wishOf(admitted);
+    const run = await this.queue.queue(wish);
     const { id, agentId: agent_id, status, contextSnapshot: context_snapshot } = run;
     const live = { id, agent_id, status, context_snapshot };
     if (admitted.issueId) runs.byIssue.set(admitted.issueId, live);
     else runs.byTask.set(taskKey(taskOf(admitted)), live);
-    return { wakeupRequestId: request.id, status: 'queued', reason: request.reason ?? null, runId: id, run };
+    return { wakeupRequestId: wish.id, status: 'queued', reason: wish.reason ?? null, runId: id, run };
   }
 
   private async coalesce(admitted: Admitted, run: LiveRun): Promise<WakeAnswer> {
-    const request = this.request(admitted);
-    request.coalesceInto(run.id, new Date());
-    run.context_snapshot = mergeWake(run.context_snapshot, request);
+    const wish = wishOf(admitted);
+    const statusReason = 'run_already_queued';
+    this.keep(wish, { status: 'coalesced', statusReason, runId: run.id, finishedAt: new Date() });
+    run.context_snapshot = mergeWake(run.context_snapshot, wish);
     await this.em.execute(`update heartbeat_runs set context_snapshot = ?::jsonb, updated_at = now() where id = ?`, [
       JSON.stringify(run.context_snapshot),
       run.id,
     ]);
-    const ref = { id: run.id, companyId: request.companyId, agentId: request.agentId };
-    await this.events.record(
-      new HeartbeatCoalesced(ref, { wakeupRequestId: request.id, source: request.source, reason: request.reason }),
-    );
-    return { wakeupRequestId: request.id, status: 'coalesced', reason: 'run_already_queued', runId: run.id };
+    const { id: wakeupRequestId, companyId, agentId, source, reason } = wish;
+    const ref = { id: run.id, companyId, agentId };
+    await this.events.record(new HeartbeatCoalesced(ref, { wakeupRequestId, source, reason }));
+    return { wakeupRequestId, status: 'coalesced', reason: statusReason, runId: run.id };
   }
 
   /** One row per agent and issue waits; later wakes merge into it. */
@@ -155,12 +162,31 @@ export class WakeDecisions {
     const { agent, issueId: deferredIssueId, asked } = admitted;
     const waiting = await this.em.findOne(WakeupRequest, { agentId: agent.id, deferredIssueId });
     if (waiting) waiting.absorb(asked.wake);
-    const request = waiting ?? this.request(admitted);
-    if (!waiting) request.defer();
     const reason = 'issue_has_live_run';
+    const status = 'deferred_issue_execution';
+    const request = waiting ?? this.keep(withComments(wishOf(admitted)), { status, statusReason: reason });
     await this.events.record(new HeartbeatDeferred({ ...request.ref(), reason }));
-    return { wakeupRequestId: request.id, status: 'deferred_issue_execution', reason, runId: run.id };
+    return { wakeupRequestId: request.id, status, reason, runId: run.id };
   }
+}
+
+const wishOf = ({ asked: { wake }, agent, issueId }: Admitted): Wish => ({
+  id: newId(),
+  companyId: agent.company_id,
+  agentId: agent.id,
+  issueId,
+  source: wake.source,
+  triggerDetail: wake.triggerDetail,
+  reason: wake.reason,
+  payload: wake.payload,
+});
+
+/** Others will be added to its comment while it waits. */
+function withComments(wish: Wish): Wish {
+  const ids = commentIdsOf(wish);
+  return ids.length === 0
+    ? wish
+    : { ...wish, payload: { ...wish.payload, wakeCommentIds: ids, wakeCommentId: ids.at(-1) } };
 }
 
 const textOf = (reference: unknown) => (typeof reference === 'string' ? reference : JSON.stringify(reference));
@@ -173,7 +199,7 @@ function taskOf({ asked: { wake }, agent }: Admitted): OwnTask {
 /** Whether the caller may, and the agent ever can, be woken; a wish that only fails now is skipped instead. */
 function whyForbidden(agent: LockedAgent, actor: Actor): DomainError | null {
   if (agent.deleted) return new NotFoundError('Agent');
-  if (actor.type === 'agent' && actor.companyId !== agent.company_id) return new NotFoundError('Agent');
+  if (!canSeeCompany(agent.company_id, actor)) return new NotFoundError('Agent');
   if (actor.type === 'agent' && actor.id !== agent.id) return new WakeOthersForbiddenError();
   const never = neverWakeable(agent);
   if (never) return new AgentNotWakeableError(never);

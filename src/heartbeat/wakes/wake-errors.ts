@@ -1,4 +1,4 @@
-import { DomainError } from '../../errors/domain-error.js';
+import { DomainError, TooManyError } from '../../errors/domain-error.js';
 
 /** The agent, or its company, can never be woken in its present state. */
 export class AgentNotWakeableError extends DomainError {
@@ -37,5 +37,16 @@ export class WakeIssueUnknownError extends DomainError {
     super('There is no such issue in the company of this agent', [
       { field: 'payload.issueId', message: `no issue ${issueId} in this company` },
     ]);
+  }
+}
+
+const QUEUE_RETRY_SEC = 10;
+
+/** So many of the company's runs wait to start that no other may. */
+export class QueuedRunsQuotaError extends TooManyError {
+  readonly code = 'queued_runs_quota_reached';
+
+  constructor(limit: number) {
+    super(`The ${limit} runs of this company that may wait to start are waiting already`, QUEUE_RETRY_SEC, { limit });
   }
 }

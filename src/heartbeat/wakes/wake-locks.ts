@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { validate } from 'uuid';
+import { queueRoomOf } from './queue-room.js';
 import type { ContextSnapshot, RunStatus } from '../runs/heartbeat-run.entity.js';
 
 /** An agent that is held for deciding about its wakes. */
@@ -11,6 +12,9 @@ export interface LockedAgent {
   company_status: string;
   deleted: boolean;
   heartbeat: { enabled?: boolean; wakeOnDemand?: boolean } | null;
+  /** How many of its company's runs may wait to start, and for how many more there is room; null for any number. */
+  max_queued_runs: number | null;
+  queue_room: number | null;
 }
 
 /** A run that a wake may join, or has to wait for; held, so that it cannot start or end meanwhile. */
@@ -38,11 +42,14 @@ export class WakeLocks {
   /** Deleted ones too: they are terminated, and can still be the assignees of issues that something happens to. */
   async agents(ids: string[]): Promise<Map<string, LockedAgent>> {
     const rows = await this.em.execute<LockedAgent[]>(
-      `select a.id, a.company_id, a.status, c.status as company_status, a.deleted_at is not null as deleted,
-         a.runtime_config -> 'heartbeat' as heartbeat
-       from agents a join companies c on c.id = a.company_id where a.id = any(?::uuid[])
+      `with companies_of as materialized (
+         select id, status, max_queued_runs, ${queueRoomOf('c')} as queue_room from companies c
+         where id in (select company_id from agents where id = any(?::uuid[])))
+       select a.id, a.company_id, a.status, c.status as company_status, a.deleted_at is not null as deleted,
+         a.runtime_config -> 'heartbeat' as heartbeat, c.max_queued_runs, c.queue_room
+       from agents a join companies_of c on c.id = a.company_id where a.id = any(?::uuid[])
        order by a.id for no key update of a`,
-      [`{${ids.join(',')}}`],
+      [`{${ids.join(',')}}`, `{${ids.join(',')}}`],
     );
     return new Map(rows.map((row) => [row.id, row]));
   }

@@ -1,6 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { IsBoolean, IsIn, IsInt, IsString, IsUUID, Length, Max, MaxLength, Min } from 'class-validator';
+import type { RowOf } from '../../database/entity-rows.js';
 import { IfGiven } from '../../http/if-given.js';
 import { PageQueryDto } from '../../http/page-query.dto.js';
 import { PLACE_STATES, type EnvironmentPlace, type PlaceState } from './environment-place.entity.js';
@@ -94,7 +95,7 @@ export class EnvironmentPlaceResponse {
   createdAt: Date;
   updatedAt: Date;
 
-  static from(place: EnvironmentPlace): EnvironmentPlaceResponse {
+  static from(place: RowOf<EnvironmentPlace>): EnvironmentPlaceResponse {
     return {
       id: place.id,
       companyId: place.companyId,

@@ -1,8 +1,10 @@
-import { Injectable } from '@nestjs/common';
-import { EntityManager, raw } from '@mikro-orm/postgresql';
-import { assertCompanyAccess, assertOperator } from '../../auth/access.js';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { EntityManager } from '@mikro-orm/postgresql';
+import { assertCompanyAccess } from '../../auth/access.js';
+import { OwnedThings } from '../../auth/owned-things.js';
 import { CompaniesService } from '../../companies/companies.service.js';
-import { idFromCursor, MAX_PAGE, Page, type PageRequest } from '../../database/page.js';
+import { EntityRows, type Condition, type RowOf } from '../../database/entity-rows.js';
+import type { Page, PageRequest } from '../../database/page.js';
 import { inTransaction } from '../../database/transaction.js';
 import { NotFoundError } from '../../errors/domain-error.js';
 import type { DomainEvent } from '../../events/domain-event.js';
@@ -33,33 +35,37 @@ interface Act {
   readonly event: (row: PlaceRow & { keep_until: string | null }) => DomainEvent;
 }
 
+const PLACES = new EntityRows(EnvironmentPlace);
 const KEPT: readonly PlaceState[] = ['warm', 'retained'];
 
 /** What operators ask of places, one at a time. */
 @Injectable()
-export class EnvironmentPlacesService {
+export class EnvironmentPlacesService implements OnModuleInit {
   constructor(
     private readonly em: EntityManager,
     private readonly events: DomainEvents,
     private readonly companies: CompaniesService,
     private readonly cleanUps: CleanUpPlaces,
+    private readonly things: OwnedThings,
   ) {}
 
+  onModuleInit(): void {
+    this.things.register('environment-places', (id) => this.require(id));
+  }
+
   /** A company's places, newest first. */
-  async ofCompany(companyId: string, filter: PlaceFilter): Promise<Page<EnvironmentPlace>> {
-    await this.companies.require(companyId);
-    const { state, environmentId, host, parked, limit = MAX_PAGE, cursor } = filter;
-    const before = idFromCursor(cursor);
-    const where = {
-      companyId,
-      ...(state && { [raw(`state = '${state}'`)]: [] }),
-      ...(environmentId && { environmentId }),
-      ...(host && { host }),
-      ...(parked !== undefined && { parkedAt: parked ? { $ne: null } : null }),
-      ...(before && { id: { $lt: before } }),
-    };
-    const rows = await this.em.find(EnvironmentPlace, where, { orderBy: { id: 'desc' }, limit: limit + 1 });
-    return Page.of(rows, limit, ({ id }) => id);
+  async ofCompany(
+    companyId: string,
+    { state, environmentId, host, parked, ...page }: PlaceFilter,
+  ): Promise<Page<RowOf<EnvironmentPlace>>> {
+    await this.companies.assertExists(companyId);
+    const conditions: Condition[] = [
+      state && [`state = '${state}'`],
+      environmentId && ['environment_id = ?', environmentId],
+      host && ['host = ?', host],
+      parked !== undefined && [parked ? 'parked_at is not null' : 'parked_at is null'],
+    ];
+    return PLACES.pageOfCompany(this.em, companyId, conditions, page);
   }
 
   /** @throws NotFoundError */
@@ -72,7 +78,7 @@ export class EnvironmentPlacesService {
 
   /**
    * Keeps a place that is kept for this long from now on, in seconds.
-   * @throws NotFoundError, OperatorOnlyError, PlaceStateError
+   * @throws NotFoundError, PlaceStateError
    */
   extend(placeId: string, keepSec: number): Promise<EnvironmentPlace> {
     return this.act(placeId, {
@@ -89,7 +95,7 @@ export class EnvironmentPlacesService {
 
   /**
    * Has a place that is kept taken down now.
-   * @throws NotFoundError, OperatorOnlyError, PlaceStateError
+   * @throws NotFoundError, PlaceStateError
    */
   release(placeId: string): Promise<EnvironmentPlace> {
     return this.act(placeId, {
@@ -102,7 +108,7 @@ export class EnvironmentPlacesService {
 
   /**
    * Has taking a place down tried again now, as if it had not been tried.
-   * @throws NotFoundError, OperatorOnlyError, PlaceStateError
+   * @throws NotFoundError, PlaceStateError
    */
   retryCleanUp(placeId: string): Promise<EnvironmentPlace> {
     return this.act(placeId, {
@@ -115,12 +121,11 @@ export class EnvironmentPlacesService {
 
   /**
    * Takes the operator's word for it that a place is gone with its host. Nobody takes it down any more.
-   * @throws NotFoundError, OperatorOnlyError, PlaceNotHostBoundError, PlaceStateError
+   * @throws NotFoundError, PlaceNotHostBoundError, PlaceStateError
    */
   forget(placeId: string, reason: string): Promise<EnvironmentPlace> {
     return inTransaction(this.em, async () => {
       const place = await this.require(placeId);
-      assertOperator();
       if (!place.host) throw new PlaceNotHostBoundError();
       if ((await this.cleanUps.forget(place.host, reason, 1, placeId)) === 0) {
         throw new PlaceStateError('Only a place that no lease uses, and that is not gone, can be forgotten', place);
@@ -132,7 +137,6 @@ export class EnvironmentPlacesService {
   private act(placeId: string, { of, wanted, set, parameters = [], event }: Act): Promise<EnvironmentPlace> {
     return inTransaction(this.em, async () => {
       await this.require(placeId);
-      assertOperator();
       const rows = await this.em.execute<(PlaceRow & { keep_until: string | null })[]>(
         `update environment_places p set ${set}, updated_at = now() where p.id = ? and p.state = any(?::text[])
          returning ${PLACE_COLUMNS}, p.keep_until`,

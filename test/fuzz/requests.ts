@@ -1,0 +1,158 @@
+import { validateHeaderName, validateHeaderValue } from 'node:http';
+import fc from 'fast-check';
+import { hostileText, hostileValue } from './hostile.js';
+import type { Operation, Parameter, Schema } from './operations.js';
+import type { FuzzWorld } from './world.js';
+
+/** One request, whatever it means. */
+export interface FuzzRequest {
+  readonly method: string;
+  /** As it is sent: nothing is encoded any more. */
+  readonly target: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | null;
+}
+
+type Given = Readonly<Record<string, unknown>>;
+
+/** Requests to one operation: mostly what it takes, with something in it that it does not; and things that do exist. */
+export function requestsTo(operation: Operation, world: FuzzWorld): fc.Arbitrary<FuzzRequest> {
+  const within = (place: Parameter['in']) => operation.parameters.filter((parameter) => parameter.in === place);
+  return fc
+    .record({
+      path: given(within('path'), (parameter) =>
+        mostly(fc.constantFrom(...world.named(parameter.name, operation.path)), hostileText, 14),
+      ),
+      query: given(within('query'), (parameter) => optional(valueOf(parameter.name, parameter.schema, world))),
+      headers: given(within('header'), () => optional(hostileText)),
+      caller: fc.constantFrom<Given>(...world.callers()),
+      stray: strayHeaders,
+      body: operation.body ? bodyOf(operation.body, world) : mostly(fc.constant(null), hostileBody, 8),
+    })
+    .map(({ path, query, headers, caller, stray, body }) => ({
+      method: operation.method,
+      target: targetOf(operation.path, path, query),
+      headers: sendable({
+        ...(body === null ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+        ...caller,
+        ...stray,
+      }),
+      body,
+    }));
+}
+
+/** Headers that every route reads, or that a parser may stumble over. */
+const strayHeaders: fc.Arbitrary<Given> = mostly(
+  fc.constant({}),
+  fc.record(
+    {
+      'x-request-id': hostileText,
+      'x-paperclip-run-id': hostileText,
+      authorization: fc.oneof(
+        hostileText,
+        hostileText.map((text) => `Bearer ${text}`),
+      ),
+      'content-type': fc.constantFrom(
+        'text/plain',
+        'application/json; charset=x',
+        'application/x-www-form-urlencoded',
+        '',
+      ),
+      accept: hostileText,
+    },
+    { requiredKeys: [] },
+  ),
+  12,
+);
+
+/** Bodies that are no JSON, or are none of an object. */
+const hostileBody: fc.Arbitrary<string> = fc.oneof(
+  hostileValue.map((value) => JSON.stringify(value)),
+  fc.constantFrom('', '{', '{"a":1', '[', 'nul', '{"a":1}{"b":2}', '\ufeff{}', '{"a":1e999}', '{"__proto__":null}'),
+  fc.constantFrom('['.repeat(50_000), '{"a":'.repeat(20_000), `"${'x'.repeat(1_100_000)}"`),
+);
+
+function bodyOf(schema: Schema, world: FuzzWorld): fc.Arbitrary<string | null> {
+  const properties = Object.entries(schema.properties ?? {});
+  const known = given(
+    properties.map(([name, property]) => ({ name, schema: property })),
+    ({ name, schema: property }) => optional(valueOf(name, property, world), 4),
+  );
+  const unknown = mostly(fc.constant({}), fc.dictionary(hostileText, hostileValue, { maxKeys: 2 }), 10);
+  const json = fc.tuple(known, unknown).map(([mine, others]) => JSON.stringify({ ...mine, ...others }));
+  return mostly(json, hostileBody, 12);
+}
+
+/** What a field takes, or what it does not. */
+const valueOf = (name: string, schema: Schema, world: FuzzWorld): fc.Arbitrary<unknown> =>
+  mostly(valid(name, schema, world), hostileValue, 12);
+
+function valid(name: string, schema: Schema, world: FuzzWorld): fc.Arbitrary<unknown> {
+  const known = world.values(name);
+  if (known.length > 0) return fc.constantFrom<unknown>(...known, ...(schema.nullable ? [null] : []));
+  if (schema.enum) return fc.constantFrom<unknown>(...schema.enum);
+  switch (schema.type) {
+    case 'number':
+    case 'integer':
+      return fc.integer({ min: schema.minimum ?? 0, max: Math.min(schema.maximum ?? 1000, 2 ** 31) });
+    case 'boolean':
+      return fc.boolean();
+    case 'array':
+      return fc.array(valid(name, schema.items ?? {}, world), { maxLength: 3 });
+    case 'object':
+      return fc.oneof(fc.constant(schema.example ?? {}), fc.dictionary(hostileText, hostileValue, { maxKeys: 3 }));
+    default:
+      return fc.oneof(
+        fc.string({
+          unit: 'grapheme',
+          minLength: schema.minLength ?? 0,
+          maxLength: Math.min(schema.maxLength ?? 50, 50),
+        }),
+        fc.constant(schema.example ?? 'text'),
+      );
+  }
+}
+
+function mostly<T, U>(usual: fc.Arbitrary<T>, rare: fc.Arbitrary<U>, weight: number): fc.Arbitrary<T | U> {
+  return fc.oneof({ weight, arbitrary: usual }, { weight: 1, arbitrary: rare });
+}
+
+const optional = <T>(value: fc.Arbitrary<T>, weight = 1): fc.Arbitrary<T | undefined> =>
+  fc.oneof({ weight, arbitrary: value }, { weight: 1, arbitrary: fc.constant(undefined) });
+
+function given<P extends { readonly name: string }>(
+  fields: readonly P[],
+  value: (field: P) => fc.Arbitrary<unknown>,
+): fc.Arbitrary<Given> {
+  return fc.record(Object.fromEntries(fields.map((field) => [field.name, value(field)])));
+}
+
+function targetOf(path: string, names: Given, query: Given): string {
+  const parts = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => encoded(names[name]));
+  const pairs = Object.entries(query).filter(([, value]) => value !== undefined);
+  return pairs.length === 0 ? parts : `${parts}?${pairs.map(([name, value]) => `${name}=${encoded(value)}`).join('&')}`;
+}
+
+/** For an address; bytes that are no text are sent as they are, and what is escaped already is left so. */
+function encoded(value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  if (/^%[\dz]{2}$/.test(text)) return text;
+  return [...text].map((sign) => (/\p{Surrogate}/u.test(sign) ? '%ED%A0%80' : encodeURIComponent(sign))).join('');
+}
+
+/** What Node's own client would not put on the wire is left out: that others do is tried byte by byte elsewhere. */
+function sendable(headers: Given): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).filter((header): header is [string, string] => {
+      const [name, value] = header;
+      try {
+        validateHeaderName(name);
+        validateHeaderValue(name, value as string);
+        return typeof value === 'string' && value.length < 20_000;
+      } catch {
+        return false;
+      }
+    }),
+  );
+}

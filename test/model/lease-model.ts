@@ -147,6 +147,7 @@ export class Harbour {
   acquire(lease: Lease): void {
     const { capacity } = this.berth(lease.environmentId);
     const holding = this.holding(lease.environmentId);
+    if (lease.first && lease.first.status !== 'active') throw new Error(`${lease.id} is of a run that has ended`);
     if ((lease.slot === null) !== (capacity === null)) throw new Error(`${lease.id} has slot ${lease.slot}`);
     if (capacity !== null && holding.length >= capacity) throw new Error(`${lease.id} is one more than ${capacity}`);
     if (lease.slot !== null && (lease.slot > capacity! || holding.some(({ slot }) => slot === lease.slot)))

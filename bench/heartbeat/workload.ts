@@ -80,7 +80,7 @@ export class Workload implements Disposable {
       await delay(Math.max(0, begunAt + (run * 1000) / perSecond - performance.now()));
       woken.push(this.wake(run));
     }
-    return await this.over(await Promise.all(woken));
+    return this.over(await Promise.all(woken));
   }
 
   /**
@@ -91,7 +91,7 @@ export class Workload implements Disposable {
   async together(runs: number, whenWoken?: () => Promise<void>): Promise<Map<string, number>> {
     const woken = await Promise.all(Array.from({ length: runs }, (_, run) => this.wake(run)));
     await whenWoken?.();
-    return await this.over(woken);
+    return this.over(woken);
   }
 
   [Symbol.dispose](): void {

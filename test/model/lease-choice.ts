@@ -26,10 +26,10 @@ const write = fc
 const reap = fc.constant(new Reap());
 const sweep = fc.constant(new Sweep());
 const clock = fc.constantFrom(200, 200, 400, 1000, -200).map((sec) => new Clock(sec));
-const capacity = fc.tuple(fc.nat(3), fc.constantFrom(null, 1, 2, 3)).map((fields) => new SetCapacity(...fields));
+const capacity = fc.tuple(fc.nat(4), fc.constantFrom(null, 1, 2, 3)).map((fields) => new SetCapacity(...fields));
 const steer = fc
   .tuple(
-    fc.nat(3),
+    fc.nat(4),
     fc.constantFrom('drain', 'activate', 'activate', 'activate', 'archive'),
     fc.constantFrom(undefined, 0, 300),
   )
@@ -57,4 +57,13 @@ export const anyLeaseStep: fc.Arbitrary<fc.AsyncCommand<Harbour, LeaseWorld>>[] 
   ...[together, together, together, together, together],
   index.map((at) => new LeaveLine(at)),
   fc.constant(new Crash()),
+];
+
+/** After all: time passes until nobody can hold anything any more. A sweep takes down a few places at once. */
+export const theEnd: readonly LeaseStep[] = [
+  new Clock(10_000),
+  new Reap(),
+  // What is kept after that is not kept for ever.
+  new Clock(10_000),
+  ...Array.from({ length: 10 }, () => new Sweep()),
 ];

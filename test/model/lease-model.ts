@@ -6,7 +6,7 @@ export interface Berth {
   capacity: number | null;
   status: 'active' | 'draining' | 'archived';
   /** Whether its driver makes a place for each lease, and what becomes of one whose holder has succeeded, or failed. */
-  readonly places: 'none' | 'warm' | 'retained';
+  readonly places: 'none' | 'warm' | 'warm for its workspace' | 'retained';
 }
 
 export interface Workspace {
@@ -119,13 +119,14 @@ export class Harbour {
 
   /** What is kept there and may be taken over, each with its room: nothing where more is held than there is room for. */
   keptFor(run: WaitingRun): Lease[] {
-    const { capacity } = this.berth(run.environmentId);
+    const { capacity, places } = this.berth(run.environmentId);
     const holding = this.holding(run.environmentId);
     if (capacity !== null && holding.length > capacity) return [];
-    return holding.filter(
-      ({ place, runId }) =>
-        (place?.state === 'warm' && this.ahead(run) === 0) || (place?.state === 'retained' && runId === run.retryOf),
-    );
+    return holding.filter(({ place, runId, workspace }) => {
+      if (place?.state === 'retained') return runId === run.retryOf;
+      const fits = places === 'warm' || workspace?.id === run.workspace?.id;
+      return place?.state === 'warm' && fits && this.ahead(run) === 0;
+    });
   }
 
   /** Something there is in the way of others without holding anything: a pass may be spent on it. */
@@ -138,14 +139,15 @@ export class Harbour {
   /** A warm place gives way to whoever comes and does not fit: only where there is no room. */
   mayGiveWay({ holder: { environmentId } }: Place): boolean {
     const { capacity } = this.berth(environmentId);
-    // Where several act at once there may be room again since.
-    return capacity !== null && (this.isCrowded || this.holding(environmentId).length >= capacity);
+    // Where several act at once there may be room again since, or no limit any more.
+    return this.isCrowded || (capacity !== null && this.holding(environmentId).length >= capacity);
   }
 
   /** @throws Error when that cannot have been acquired. */
   acquire(lease: Lease): void {
     const { capacity } = this.berth(lease.environmentId);
     const holding = this.holding(lease.environmentId);
+    if (lease.first && lease.first.status !== 'active') throw new Error(`${lease.id} is of a run that has ended`);
     if ((lease.slot === null) !== (capacity === null)) throw new Error(`${lease.id} has slot ${lease.slot}`);
     if (capacity !== null && holding.length >= capacity) throw new Error(`${lease.id} is one more than ${capacity}`);
     if (lease.slot !== null && (lease.slot > capacity! || holding.some(({ slot }) => slot === lease.slot)))
@@ -201,7 +203,7 @@ export class Harbour {
   private leftAs(place: Place, succeeded: boolean): PlaceState {
     const { places, status } = this.berth(place.holder.environmentId);
     if (place.state !== 'in_use') return 'cleaning';
-    if (places === 'warm' && succeeded && status === 'active') return 'warm';
+    if (places.startsWith('warm') && succeeded && status === 'active') return 'warm';
     return places === 'retained' && ['failed', 'expired'].includes(place.holder.status) ? 'retained' : 'cleaning';
   }
 }

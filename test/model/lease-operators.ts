@@ -16,8 +16,7 @@ export class Reap extends LeaseStep<Set<string>> {
     const before = model.leases.filter(({ status }) => status === 'active').map(({ id }) => id);
     await world.apps[process].get(ReapLeases).reap();
     const ended = await world.query<{ id: string }>(
-      `select id from environment_leases where id = any($1) and (status = 'expired' or status = 'released' and
-         (revoke_at <= clock_timestamp() or expires_at <= clock_timestamp()))`,
+      `select id from environment_leases where id = any($1) and status <> 'active'`,
       [before],
     );
     return new Set(ended.map(({ id }) => id));
@@ -26,16 +25,18 @@ export class Reap extends LeaseStep<Set<string>> {
   follow(model: Harbour, ended: Set<string>): void {
     const now = Date.now();
     const due = model.leases.filter((lease) => lease.status === 'active' && !isStillOn(lease, now));
-    for (const lease of due) {
+    // What no run ends with is ended before the runs are, each with what it still holds besides.
+    for (const lease of due.sort((a, b) => Number(isFirst(a)) - Number(isFirst(b)))) {
       if (lease.status !== 'active') continue;
       if (model.isCrowded && !ended.has(lease.id)) continue;
-      const isRevoked = lease.revokeAt <= now;
-      model.end(lease, isRevoked ? 'released' : 'expired');
+      model.end(lease, lease.revokeAt <= now ? 'released' : hadItsTime(lease) ? 'failed' : 'expired');
     }
   }
 }
 
 const isFirst = ({ runId, first }: Lease) => runId !== null && first === null;
+/** A run that was renewed for as long as it could be has timed out; whatever else runs out has expired. */
+const hadItsTime = (lease: Lease) => isFirst(lease) && lease.expiresAt >= lease.lifetimeEndsAt;
 /** A run's own lease that was revoked is ended by its runner, unless it has run out. */
 const isStillOn = (lease: Lease, now: number) => now < lease.expiresAt && (isFirst(lease) || now < lease.revokeAt);
 

@@ -1,17 +1,19 @@
 // The harbour in which leases are played for: its environments, and the workspaces in them.
 
 import { v7 } from 'uuid';
+import type { LeasePolicy } from '../../src/environments/lease-policy.js';
 import type { Berth } from './lease-model.js';
 
 /** By the environment in which they are. */
 const WORKSPACES: Record<string, ('shared' | 'exclusive')[]> = {
-  ...{ open: ['shared', 'exclusive'], dock: ['exclusive'], cradle: ['exclusive'], slip: [] },
+  ...{ open: ['shared', 'exclusive'], dock: ['exclusive'], cradle: ['exclusive'], slip: [], basin: ['shared'] },
 };
 const BERTHS: Omit<Berth, 'id' | 'status'>[] = [
   { name: 'open', capacity: null, places: 'none' },
   { name: 'dock', capacity: 2, places: 'none' },
   { name: 'cradle', capacity: 2, places: 'warm' },
   { name: 'slip', capacity: 1, places: 'retained' },
+  { name: 'basin', capacity: 1, places: 'warm for its workspace' },
 ];
 const AGENTS = 3;
 
@@ -48,8 +50,14 @@ export function newSetting(root: string): { setting: Setting; statement: [string
   return { setting: { companyId, agents, berths, spots }, statement: [LAY_OUT, parameters] };
 }
 
+const POLICIES: Record<Berth['places'], LeasePolicy> = {
+  none: 'ephemeral',
+  warm: 'reuse_by_environment',
+  'warm for its workspace': 'reuse_by_execution_workspace',
+  retained: 'retain_on_failure',
+};
 const settings = ({ places }: Berth, cwd: string) => ({
-  policy: { none: 'ephemeral', warm: 'reuse_by_environment', retained: 'retain_on_failure' }[places],
+  policy: POLICIES[places],
   config: places === 'none' ? {} : { directory: 'per_lease', cwd },
 });
 

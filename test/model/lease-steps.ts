@@ -32,7 +32,7 @@ export abstract class LeaseStep<Told = unknown> implements fc.AsyncCommand<Harbo
   }
 }
 
-/** Several act at once: each is told what it would have been told in some order of all of them. */
+/** Several act at once: what they are told, and what there is then, is as after some order of all of them. */
 export class Together implements fc.AsyncCommand<Harbour, LeaseWorld> {
   constructor(private readonly steps: LeaseStep[]) {}
 
@@ -48,12 +48,13 @@ export class Together implements fc.AsyncCommand<Harbour, LeaseWorld> {
       copy.isCrowded = true;
       try {
         for (const index of order) this.steps[index].follow(copy, told[index], world);
+        await world.check(copy);
       } catch (error) {
         problems.push(`${order.join(', ')}: ${(error as Error).message}`);
         continue;
       }
       Object.assign(model, copy);
-      return world.check(model);
+      return;
     }
     throw new Error(`${this.toString()} can have happened in no order:\n${problems.join('\n')}`);
   }

@@ -234,7 +234,7 @@ const OTHER_TIMES = {
 
 function differences(lease: Lease, row: LeaseRow | undefined, places: Map<string, PlaceRow>): string[] {
   const say = (what: string, is: unknown, shall: unknown) =>
-    is === shall ? [] : [`${lease.id}: ${what} ${is}, not ${shall}`];
+    is === shall ? [] : [`${lease.id}: ${what} ${String(is)}, not ${String(shall)}`];
   const place = lease.place && places.get(lease.place.id);
   return [
     ...say('status', row?.status, lease.status),

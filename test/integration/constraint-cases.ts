@@ -592,17 +592,24 @@ TENANTS.push(
       ['environments', `(id, company_id, name, driver) values (id('new'), id('nobody'), 'n', 'test')`],
       ['agents', `(id, company_id, name, adapter_type) values (id('new'), id('nobody'), 'n', 'process')`],
       ['issues', `(id, company_id, number, identifier, title) values (id('new'), id('nobody'), 9, 'NO-9', 'n')`],
-      [
-        'activity_rows',
-        `(id, company_id, actor_type, actor_id, action, entity_type, entity_id)
-        values (id('new'), id('nobody'), 'user', 'u', 'a', 'e', 'x')`,
-      ],
     ] as const
   ).map(([table, values]): ConstraintCase => [
     `a row of ${table} in no company`,
     `${table}_company_id_fkey`,
     `insert into ${table} ${values}`,
   ]),
+  [
+    'a row of activity_rows in no company',
+    'activity_rows_in_company',
+    `insert into activity_rows (company_id, actor_type, actor_id, action, entity_type, entity_id)
+     values (id('nobody'), 'user', 'u', 'a', 'e', 'x')`,
+  ],
+  [
+    'a row of activity_rows about a run in no company',
+    'activity_rows_of_run_in_company',
+    `insert into activity_rows (company_id, actor_type, actor_id, action, run_id)
+     values (id('nobody'), 'user', 'u', 'a', id('running'))`,
+  ],
   [
     'output of no run',
     'heartbeat_run_log_chunks_run_id_fkey',

@@ -146,8 +146,10 @@ describe('the lease of a running run', () => {
   it('taken away just after its holder recorded the end changes nothing of that', async () => {
     const { run } = await started(await agentThatOnce('sleep 1'));
     const [lease] = await user.leases(run.id);
-    // Both ask for the agent's row first, and get it in the order in which they asked.
-    const holder = await holdTransaction(app.database, 'select 1 from agents where id = $1 for update', [run.agentId]);
+    // Both ask for the run's row, and get it in the order in which they asked.
+    const holder = await holdTransaction(app.database, 'select 1 from heartbeat_runs where id = $1 for update', [
+      run.id,
+    ]);
     await waiting(1);
     const release = user.api.post(`/environment-leases/${lease.id}/release`, { force: true });
     await waiting(2);

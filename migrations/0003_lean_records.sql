@@ -290,11 +290,10 @@ create index environment_leases_lingering on environment_leases (place_id, linge
 -- of a row is not written: that it is about its run, an entry's id, that nothing is known. `activity_log` has every change
 -- by itself and in full, numbered one after the other: a row that tells of two has two numbers.
 alter table activity_log rename to activity_rows;
-alter table activity_rows rename constraint activity_log_company_id_fkey to activity_rows_company_id_fkey;
 alter table activity_rows rename constraint activity_log_actor_type_check to activity_rows_actor_type_check;
 drop index activity_log_company, activity_log_entity, activity_log_agent, activity_log_run;
 alter index activity_log_stream rename to activity_rows_stream;
-alter table activity_rows drop constraint activity_log_pkey;
+alter table activity_rows drop constraint activity_log_pkey, drop constraint activity_log_company_id_fkey;
 alter table activity_rows
   alter column id drop not null,
   alter column seq set increment by 2,
@@ -317,6 +316,22 @@ alter table activity_rows
   add constraint activity_rows_of_two_complete check (lease_id is null or run_id is not null and entity_id is null
     and action in ('heartbeat.started', 'heartbeat.succeeded') and environment_id is not null and driver is not null
     and lease_policy is not null and details is null and (host is null) = (action = 'heartbeat.succeeded'));
+
+-- That there is its company, which is never removed: a foreign key would lock the company's row in each transaction of
+-- everybody, and log that. Where no run is concerned it is seen at the commit, because the company's own row may be written
+-- after its entry.
+create function activity_of_a_company() returns trigger language plpgsql as $$
+begin
+  if not exists (select from companies where id = new.company_id) then
+    raise foreign_key_violation using constraint = tg_name,
+      message = format('An entry violates foreign key "%s": there is no company %s', tg_name, new.company_id);
+  end if;
+  return null;
+end $$;
+create constraint trigger activity_rows_in_company after insert or update of company_id on activity_rows
+  deferrable initially deferred for each row when (new.run_id is null) execute function activity_of_a_company();
+create trigger activity_rows_of_run_in_company after insert or update of company_id on activity_rows
+  for each row when (new.run_id is not null) execute function activity_of_a_company();
 
 -- What a run and its lease do is found by the run that the entry concerns; anything else by what it is about.
 create function activity_entity_key(action text, entity_type text, entity_id text, run_id uuid) returns text

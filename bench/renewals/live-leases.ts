@@ -3,7 +3,7 @@ import type { Client } from 'pg';
 /** A company and an environment for leases that nobody acquired. */
 export async function makeHarbour(client: Client): Promise<void> {
   await client.query(
-    `truncate companies cascade;
+    `truncate companies, activity_rows cascade;
      insert into companies (id, name, issue_prefix) values (gen_random_uuid(), 'Harbour', 'H');
      insert into environments (id, company_id, name, driver) select gen_random_uuid(), id, 'Local', 'local' from companies`,
   );

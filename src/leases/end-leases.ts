@@ -57,13 +57,14 @@ export class EndLeases {
          select f.id, x.* from x join environment_leases f
            on f.run_lease_id = x.id and f.run_lease_id <> f.id and f.status = 'active'),
        held as (
-         -- In order: a renewal of several of them takes them, too.
-         select l.id from environment_leases l join ending on ending.lease_id = l.id order by l.id for no key update of l)
+         -- Several of them in order: a renewal takes them, too.
+         select l.id from environment_leases l join ending on ending.lease_id = l.id
+         where (select count(*) from ending) > 1 order by l.id for no key update of l)
        update environment_leases l
        set status = ending.status, failure_reason = ending.reason, updated_at = now(),
          released_at = greatest(ending.at, l.acquired_at),
          held_until = case when l.place_id is null then greatest(ending.at, l.acquired_at) end
-       from ending where l.id = ending.lease_id and l.id = any(array(select id from held)) and l.status = 'active'
+       from ending where (select count(*) from held) is not null and l.id = ending.lease_id and l.status = 'active'
        returning l.id, l.company_id, l.environment_id, l.provider, l.lease_policy, l.execution_workspace_id, l.issue_id,
          l.heartbeat_run_id, l.run_lease_id, l.place_id, l.holder, l.status`,
       [JSON.stringify(ends)],

@@ -8,7 +8,7 @@ import { Scenario } from '../support/scenario.js';
 import { WAKES } from '../support/wakes.js';
 
 const CLAIM = /insert into environment_leases/;
-const FINALISE = /ended as \(/;
+const FINALISE = /set \(status, error, error_code\)/;
 const CUTS: [Cut, string][] = [
   ['after', 'was executed and not answered'],
   ['before', 'never arrived'],

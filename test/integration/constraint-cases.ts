@@ -677,11 +677,6 @@ TENANTS.push(
       ['secrets', `(id, company_id, name) values (id('new'), id('nobody'), 'n')`],
       ['agents', `(id, company_id, name, adapter_type) values (id('new'), id('nobody'), 'n', 'process')`],
       ['issues', `(id, company_id, number, identifier, title) values (id('new'), id('nobody'), 9, 'NO-9', 'n')`],
-      [
-        'activity_rows',
-        `(id, company_id, actor_type, actor_id, action, entity_type, entity_id)
-        values (id('new'), id('nobody'), 'user', 'u', 'a', 'e', 'x')`,
-      ],
       ['retention_horizons', `(company_id, kind) values (id('nobody'), 'runs')`],
       [
         'activity_folds',
@@ -713,6 +708,18 @@ TENANTS.push(
     "a reference of another company's environment",
     'secret_references_environment_fk',
     `update secret_references set agent_id = null, environment_id = id('their environment')`,
+  ],
+  [
+    'a row of activity_rows in no company',
+    'activity_rows_in_company',
+    `insert into activity_rows (company_id, actor_type, actor_id, action, entity_type, entity_id)
+     values (id('nobody'), 'user', 'u', 'a', 'e', 'x')`,
+  ],
+  [
+    'a row of activity_rows about a run in no company',
+    'activity_rows_of_run_in_company',
+    `insert into activity_rows (company_id, actor_type, actor_id, action, run_id)
+     values (id('nobody'), 'user', 'u', 'a', id('running'))`,
   ],
   [
     'output of no run',

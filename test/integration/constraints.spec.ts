@@ -33,7 +33,7 @@ describe('the schema', () => {
   const drop = async (name: string) => {
     const { rows } = await client.query<{ statement: string }>(
       `select format('alter table %s drop constraint %I', conrelid::regclass, conname) as statement
-       from pg_constraint where conname = $1
+       from pg_constraint where conname = $1 and contype <> 't'
        union all
        select format('drop trigger %I on %s', tgname, tgrelid::regclass) from pg_trigger where tgname = $1`,
       [name],

@@ -63,7 +63,7 @@ export class World {
 
   /** Begins anew. */
   async reset(): Promise<void> {
-    await this.query('truncate companies, idempotency_keys cascade');
+    await this.query('truncate companies, activity_rows, idempotency_keys cascade');
     const companyId = v7();
     await this.query(
       `insert into companies (id, name, issue_prefix, max_concurrent_runs) values ($1, 'Harbour', 'BER', $2)`,

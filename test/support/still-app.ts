@@ -45,7 +45,7 @@ export class Steps {
 
   /** Forgets every company and what belongs to it. */
   async clear(): Promise<void> {
-    await this.app.database.query('truncate companies, idempotency_keys cascade');
+    await this.app.database.query('truncate companies, activity_rows, idempotency_keys cascade');
   }
 
   /** One dispatch pass, for one free slot. */

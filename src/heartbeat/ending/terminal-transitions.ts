@@ -43,13 +43,15 @@ export class TerminalTransitions {
 
   /**
    * Ends running runs that hold the given leases; a cancel wish that has taken effect makes any end a cancellation. With
-   * a fencing token, only while that lease is held: active, unexpired, under that token. Runs are locked by their ids'
-   * order, as whoever revokes them does.
+   * a fencing token, only while that lease is held: active, unexpired, under that token. Several runs are locked by their
+   * ids' order first, as whoever revokes them does.
    */
   async endRunning(ends: RunEnd[]): Promise<EndedRun[]> {
+    const ids = `{${ends.map(({ runId }) => runId).join(',')}}`;
     const rows = await this.em.execute<EndedRow[]>(
       `with held as materialized (
-         select h.id from heartbeat_runs h where h.id = any(?::uuid[]) order by h.id for no key update)
+         select h.id from heartbeat_runs h where cardinality(?::uuid[]) > 1 and h.id = any(?::uuid[]) order by h.id
+         for no key update)
        update heartbeat_runs r
          set (status, error, error_code) = (
              select case when wish.acts then 'cancelled' else x.status end,
@@ -65,16 +67,17 @@ export class TerminalTransitions {
            process_started_at = coalesce(x."processStartedAt", r.process_started_at),
            invocation = coalesce(x.invocation, r.invocation),
            finished_at = clock_timestamp(), updated_at = now()
-         from held, jsonb_to_recordset(?::jsonb) as x("runId" uuid, "leaseId" uuid, "fencingToken" bigint, status text,
+         from jsonb_to_recordset(?::jsonb) as x("runId" uuid, "leaseId" uuid, "fencingToken" bigint, status text,
            error text, "errorCode" text, "exitCode" integer, signal text, "resultJson" jsonb, "usageJson" jsonb,
            "stdoutExcerpt" text, "stderrExcerpt" text, "processPid" integer, "processGroupId" integer,
            "processStartedAt" timestamptz, invocation jsonb)
-         where r.id = held.id and r.id = x."runId" and r.lease_id = x."leaseId" and r.status = ?
+         where (select count(*) from held) is not null and r.id = x."runId" and r.lease_id = x."leaseId" and r.status = ?
            and (x."fencingToken" is null or exists (select 1 from environment_leases l where l.id = r.lease_id
              and l.fencing_token = x."fencingToken" and l.status = 'active' and l.expires_at > clock_timestamp()))
          returning ${ENDED_COLUMNS}`,
       [
-        `{${ends.map(({ runId }) => runId).join(',')}}`,
+        ids,
+        ids,
         JSON.stringify(
           ends.map(({ outcome: { invoked, ...outcome }, ...end }) => ({ ...end, ...outcome, ...invoked })),
         ),

@@ -25,8 +25,8 @@ export function placementOf({
   placement,
   placedUnder,
 }: Pick<HeartbeatRun, 'placement' | 'placedUnder'>): PlacementRecord | null {
-  if (!placement || 'environmentId' in placement) return placement ?? null;
-  if (!placedUnder) throw new Error('A run has lost the lease under which it started');
+  if (placement && 'environmentId' in placement) return placement;
+  if (!placement || !placedUnder) return null;
   const { references, takenOver = false, found, waitedFor = null, ...decided } = placement;
   const { placeId, ...there } = placedUnder;
   return {

@@ -61,7 +61,7 @@ interface Phase {
   );
 
   /** Wakes all the time: as usual, while the scenario does its thing, and as usual again. */
-  async function inPhases(run: ChaosRun, { stress, load = 1 }: Scenario, pace: (rate: number) => void) {
+  async function inPhases(run: ChaosRun, scenario: Scenario, pace: (rate: number) => void) {
     const over = new AbortController();
     const sent = run.wake(over.signal);
     const phase = async (name: string, act: () => Promise<unknown>): Promise<Phase> => {
@@ -71,8 +71,8 @@ interface Phase {
     };
     const calm = () => new Promise((resolve) => setTimeout(resolve, CALM_MS));
     const phases = [await phase('baseline', calm)];
-    pace(RATE * load);
-    phases.push(await phase('stress', () => stress(deployment, STRESS_MS)));
+    pace(RATE * (scenario.load ?? 1));
+    phases.push(await phase('stress', () => scenario.stress(deployment, STRESS_MS)));
     pace(RATE);
     phases.push(await phase('recovery', calm));
     over.abort();

@@ -1,4 +1,4 @@
-import { createSecretKey, randomBytes, type KeyObject } from 'node:crypto';
+import { randomBytes, webcrypto } from 'node:crypto';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { jwtVerify } from 'jose/jwt/verify';
@@ -16,6 +16,7 @@ export interface RunBinding {
 export const RUN_TOKEN_PREFIX = 'berth_run_';
 
 const ALGORITHM = 'HS256';
+const HMAC = { name: 'HMAC', hash: 'SHA-256' };
 const ISSUER = 'berth';
 const NONCE_BYTES = 32;
 
@@ -25,13 +26,13 @@ const NONCE_BYTES = 32;
  */
 @Injectable()
 export class RunTokens implements OnModuleInit {
-  private key: KeyObject;
+  private key: webcrypto.CryptoKey;
 
   constructor(private readonly em: EntityManager) {}
 
   async onModuleInit(): Promise<void> {
     const [{ key }] = await this.em.fork().execute<[{ key: Buffer }]>('select run_token_key as key from instance');
-    this.key = createSecretKey(key);
+    this.key = await webcrypto.subtle.importKey('raw', key, HMAC, false, ['sign', 'verify']);
   }
 
   /** @returns the token, to be shown to the run alone, and its hash, to be kept. */

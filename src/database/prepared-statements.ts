@@ -1,6 +1,6 @@
 import { isRaw, JsonProperty, Utils } from '@mikro-orm/core';
 import { PostgreSqlConnection, PostgreSqlDriver, type Configuration } from '@mikro-orm/postgresql';
-import { CompiledQuery } from 'kysely';
+import { CompiledQuery, type DatabaseConnection, type Kysely } from 'kysely';
 import { isPlanOutdated } from './database-errors.js';
 
 /** A statement in PostgreSQL's own form: `$1`, `$2`, … for the values beside it. */
@@ -9,33 +9,53 @@ interface BoundStatement {
   readonly values: unknown[];
 }
 
+type Execute = Parameters<PostgreSqlConnection['execute']>;
+type Begin = Parameters<PostgreSqlConnection['begin']>;
+
 /**
  * Sends values beside a statement where MikroORM writes them into it, so that PostgreSQL parses and plans a statement
  * once for each connection and not at each call: `PooledClient` prepares what it is sent this way.
+ *
+ * Statements of a transaction are sent when they are asked for, in that order, whether or not those before them have been
+ * answered. PostgreSQL carries them out one after the other, each with a snapshot of its own, and none after one that
+ * failed: what does not need the answer of the one before need not wait for it.
  */
 class BindingConnection extends PostgreSqlConnection {
-  override async execute<T>(
-    query: Parameters<PostgreSqlConnection['execute']>[0],
-    params: Parameters<PostgreSqlConnection['execute']>[1] = [],
-    method: 'all' | 'get' | 'run' = 'all',
-    ctx?: Parameters<PostgreSqlConnection['execute']>[3],
-  ): Promise<T> {
-    await this.ensureConnection();
-    const { sql, values } = this.bind(query, params);
-    const client = (ctx ?? this.getClient()) as ReturnType<typeof this.getClient>;
-    const send = () => client.executeQuery(CompiledQuery.raw(sql, values));
-    const result = await send().catch((error: unknown) => {
-      // A transaction cannot go on after an error; what stands alone can be sent again.
-      if (ctx || !isPlanOutdated(error)) throw error;
-      return send();
+  /** What transactions are on: between it and them Kysely lets one statement through at a time. */
+  private readonly lines = new WeakMap<object, DatabaseConnection>();
+
+  override async begin(options?: Begin[0]): ReturnType<PostgreSqlConnection['begin']> {
+    const transaction = await super.begin(options);
+    await transaction.getExecutor().provideConnection((line) => {
+      this.lines.set(transaction, line);
+      return Promise.resolve();
     });
+    return transaction;
+  }
+
+  override async execute<T>(
+    query: Execute[0],
+    params: Execute[1] = [],
+    method: 'all' | 'get' | 'run' = 'all',
+    ctx?: Execute[3],
+  ): Promise<T> {
+    const { sql, values } = this.bind(query, params);
+    const statement = CompiledQuery.raw(sql, values);
+    const result = ctx ? await this.lines.get(ctx as object)!.executeQuery(statement) : await this.sendAlone(statement);
     return this.transformRawResult<T>(result, method);
   }
 
-  private bind(
-    query: Parameters<PostgreSqlConnection['execute']>[0],
-    params: Parameters<PostgreSqlConnection['execute']>[1],
-  ): BoundStatement {
+  /** Unlike a transaction, which cannot go on after an error, what stands alone can be sent again. */
+  private async sendAlone(statement: CompiledQuery) {
+    await this.ensureConnection();
+    const client: Kysely<unknown> = this.getClient();
+    return client.executeQuery(statement).catch((error: unknown) => {
+      if (!isPlanOutdated(error)) throw error;
+      return client.executeQuery(statement);
+    });
+  }
+
+  private bind(query: Execute[0], params: Execute[1]): BoundStatement {
     const raw = typeof query === 'string' ? null : isRaw(query) ? query : query.toRaw();
     const values: unknown[] = [];
     const sql = this.numbered(raw?.sql ?? (query as string), (raw?.params ?? params) as unknown[], values);

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
+import { answers } from '../database/answers.js';
 import { violatedConstraint } from '../database/database-errors.js';
 import type { LeasePolicy } from '../environments/lease-policy.js';
 import { DomainEvents } from '../events/domain-events.js';
@@ -55,10 +56,12 @@ export class AcquireLeases {
    *   transaction is then over.
    */
   async acquire(requests: LeaseRequest[]): Promise<Map<string, AcquiredLease>> {
-    const rows = await this.insert(requests).catch((error: unknown) => {
-      throw heldAfterAll(error, requests) ?? error;
-    });
-    await this.events.record(requests.map((request) => new LeaseAcquired({ ...request, status: 'active' })));
+    const [rows] = await answers([
+      this.insert(requests).catch((error: unknown) => {
+        throw heldAfterAll(error, requests) ?? error;
+      }),
+      this.events.record(requests.map((request) => new LeaseAcquired({ ...request, status: 'active' }))),
+    ]);
     return new Map(
       rows.map(({ id, fencing_token, acquired_at, expires_at }) => [
         id,

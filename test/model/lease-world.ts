@@ -84,7 +84,7 @@ export class LeaseWorld {
     [this.executing, this.lost, this.issues] = [[], [], 0];
     const { setting, statement } = newSetting(this.root);
     this.setting = setting;
-    await this.query('truncate companies, idempotency_keys cascade');
+    await this.query('truncate companies, activity_rows, idempotency_keys cascade');
     await this.query(...statement);
     const model = new Harbour(setting.berths);
     for (let run = 0; run < FIRST_RUNS; run++) await this.wake(run, this.spots[run % SPOTS]);

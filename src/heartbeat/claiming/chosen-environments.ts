@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
+import { answers } from '../../database/answers.js';
 import { newId } from '../../database/id.js';
 import { DriverRegistry } from '../../environments/drivers/driver-registry.js';
 import type { EnvironmentStatus } from '../../environments/environment.entity.js';
@@ -77,15 +78,17 @@ export class ChosenEnvironments {
    * @param limited those of them that may have a capacity.
    */
   async hold(ids: string[], limited: string[] = ids): Promise<Map<string, ChosenEnvironment>> {
-    const counts = await this.count(await this.lockLimited(limited));
-    const rows = await this.em.execute<
-      (ChosenEnvironment & { env_vars: Record<string, string>; lease_policy: LeasePolicy })[]
-    >(
-      `select id, name, driver, status, deleted_at is not null as deleted, config, env_vars, lease_policy, capacity
-       from environments where id = any(?::uuid[]) order by id for share`,
-      [`{${ids.join(',')}}`],
-    );
+    const [locked, counts, rows] = await answers([
+      this.lockLimited(limited),
+      this.count(limited),
+      this.em.execute<(ChosenEnvironment & { env_vars: Record<string, string>; lease_policy: LeasePolicy })[]>(
+        `select id, name, driver, status, deleted_at is not null as deleted, config, env_vars, lease_policy, capacity
+         from environments where id = any(?::uuid[]) order by id for share`,
+        [`{${ids.join(',')}}`],
+      ),
+    ]);
     const kept = await this.keptIn(rows);
+    const countsOf = (id: string) => (locked.has(id) ? counts.get(id) : undefined);
     return new Map(
       rows.map(({ env_vars: envVars, lease_policy: leasePolicy, ...row }): [string, ChosenEnvironment] => [
         row.id,
@@ -93,8 +96,8 @@ export class ChosenEnvironments {
           ...row,
           envVars,
           leasePolicy,
-          counted: row.capacity === null || counts.has(row.id),
-          ...(counts.get(row.id) ?? { held: 0, slots: new Set<number>(), givingWay: 0, requests: [] }),
+          counted: row.capacity === null || locked.has(row.id),
+          ...(countsOf(row.id) ?? { held: 0, slots: new Set<number>(), givingWay: 0, requests: [] }),
           kept: kept.filter((place) => place.environmentId === row.id),
           fingerprint: fingerprintOf(row),
         },
@@ -110,13 +113,13 @@ export class ChosenEnvironments {
   }
 
   /** Before `for share`, which others could hold as well: two that both wanted more would wait for each other. */
-  private async lockLimited(ids: string[]): Promise<string[]> {
-    if (ids.length === 0) return [];
+  private async lockLimited(ids: string[]): Promise<Set<string>> {
+    if (ids.length === 0) return new Set();
     const rows = await this.em.execute<{ id: string }[]>(
       `select id from environments where id = any(?::uuid[]) and capacity is not null order by id for no key update`,
       [`{${ids.join(',')}}`],
     );
-    return rows.map(({ id }) => id);
+    return new Set(rows.map(({ id }) => id));
   }
 
   /** A statement of its own: only a snapshot taken after the locks sees what their last holders did. */

@@ -3,6 +3,7 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { AdapterRegistry } from '../adapters/adapter-registry.js';
 import { RunTokens } from '../../auth/run-tokens.js';
 import { BerthConfig } from '../../config/config.js';
+import { answers } from '../../database/answers.js';
 import { newId } from '../../database/id.js';
 import { inTransaction } from '../../database/transaction.js';
 import { bootClock } from '../../environments/drivers/guard/boot-clock.js';
@@ -12,15 +13,16 @@ import { BeginPlaces, type NewPlace } from '../../leases/places/begin-places.js'
 import type { ClaimedRun } from '../runs/claimed-run.js';
 import { EndRuns } from '../ending/end-runs.js';
 import { Gate, type Candidate } from './gate.js';
-import type { PlacementRecord } from '../runs/heartbeat-run.entity.js';
 import { HeartbeatStarted } from '../runs/heartbeat.events.js';
 import { keptOf } from '../runs/placement-record.js';
 import { Placement, type Verdict } from './placement.js';
-import { claimedRun, placeIdOf, placementOf, type Starting } from './starting.js';
+import { claimedRun, decisionOf, placeIdOf, type Starting } from './starting.js';
 import { RunnerIdentity } from '../runs/runner-identity.js';
 import { WAITING_STATUSES } from './turns.js';
 
 type Start = Extract<Verdict, { kind: 'start' }>;
+/** By run. */
+type Tokens = ReadonlyMap<string, Pick<Starting, 'token' | 'tokenHash'>>;
 type Never = Extract<Verdict, { kind: 'never' }>;
 
 /** Starts runs: the only writer of `running`. Run and lease become so in one transaction. */
@@ -51,11 +53,14 @@ export class ClaimRuns {
   ): Promise<ClaimedRun[]> {
     const sentAt = bootClock();
     return inTransaction(this.em, async () => {
-      const { verdicts, evicted } = await this.placement.judge(await this.gate.enter(candidates), limit);
+      // Those that come first will start, as a rule; their tokens are signed while the database is busy.
+      const [held, tokens] = await answers([this.gate.enter(candidates), this.mint(candidates.slice(0, limit))]);
+      const { verdicts, evicted } = await this.placement.judge(held, limit);
       await this.refuse(verdicts.filter((verdict) => verdict.kind === 'never'));
       await this.places.evict(evicted);
       const claimed = await this.start(
         verdicts.filter((verdict) => verdict.kind === 'start'),
+        tokens,
         sentAt,
       );
       onClaimed(claimed);
@@ -72,39 +77,39 @@ export class ClaimRuns {
     );
   }
 
-  private async start(starts: Start[], sentAt: number): Promise<ClaimedRun[]> {
+  private async start(starts: Start[], minted: Tokens, sentAt: number): Promise<ClaimedRun[]> {
     if (starts.length === 0) return [];
-    const starting = await Promise.all(starts.map((start) => this.prepare(start)));
+    const others = starts.map(({ run }) => ({ id: run.id, agentId: run.agent_id, companyId: run.company_id }));
+    const tokens = new Map([...minted, ...(await this.mint(others.filter(({ id }) => !minted.has(id))))]);
+    const starting = starts.map((start): Starting => ({ ...start, leaseId: newId(), ...tokens.get(start.run.id)! }));
     await this.places.takeOver(
       starting.flatMap(({ seat, leaseId }) => (seat.kept ? [{ id: seat.kept.id, leaseId }] : [])),
     );
-    const leases = await this.leases.acquire(starting.map((one) => this.leaseFor(one)));
-    await this.places.begin(starting.flatMap((one) => newPlace(one)));
-    const placements = new Map(
-      starting.map((one) => [one.run.id, placementOf(one, leases.get(one.leaseId)!, this.identity.host)]),
-    );
-    await this.markRunning(starting, placements);
+    // None of these needs what another one answers.
+    const [leases] = await answers([
+      this.leases.acquire(starting.map((one) => this.leaseFor(one))),
+      this.markRunning(starting),
+      this.places.begin(starting.flatMap((one) => newPlace(one))),
+    ]);
     await this.events.record(
       starting.map(
-        ({ run, leaseId }) =>
-          new HeartbeatStarted(
-            { id: run.id, companyId: run.company_id, agentId: run.agent_id },
-            {
-              leaseId,
-              host: this.identity.host,
-              issueId: run.issue_id,
-            },
-          ),
+        ({ run: { id, company_id: companyId, agent_id: agentId, issue_id: issueId }, leaseId }) =>
+          new HeartbeatStarted({ id, companyId, agentId }, { leaseId, host: this.identity.host, issueId }),
       ),
     );
     const deadline = sentAt + this.config.leaseTtlSec * 1000;
-    return starting.map((one) => claimedRun(one, leases.get(one.leaseId)!, placements.get(one.run.id)!, deadline));
+    return starting.map((one) => claimedRun(one, leases.get(one.leaseId)!, this.identity.host, deadline));
   }
 
-  private async prepare(start: Start): Promise<Starting> {
-    const { id: runId, agent_id: agentId, company_id: companyId } = start.run;
-    const { token, hash } = await this.tokens.mint({ runId, agentId, companyId });
-    return { ...start, leaseId: newId(), token, tokenHash: hash };
+  private async mint(runs: readonly Pick<Candidate, 'id' | 'agentId' | 'companyId'>[]): Promise<Tokens> {
+    return new Map(
+      await Promise.all(
+        runs.map(async ({ id, agentId, companyId }) => {
+          const { token, hash } = await this.tokens.mint({ runId: id, agentId, companyId });
+          return [id, { token, tokenHash: hash }] as const;
+        }),
+      ),
+    );
   }
 
   private leaseFor(starting: Starting): LeaseRequest {
@@ -132,12 +137,12 @@ export class ClaimRuns {
     };
   }
 
-  private async markRunning(starting: Starting[], placements: Map<string, PlacementRecord>): Promise<void> {
+  private async markRunning(starting: Starting[]): Promise<void> {
     const rows = starting.map((one) => ({
       id: one.run.id,
       lease_id: one.leaseId,
       token_hash: one.tokenHash.toString('hex'),
-      placement: keptOf(placements.get(one.run.id)!),
+      placement: keptOf(decisionOf(one)),
       ...this.adapters.limitsOf(one.run.adapter_type, one.run.adapter_config),
     }));
     const started = await this.em.execute<{ id: string }[]>(

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
+import { answers } from '../../database/answers.js';
 import { ThisHost } from '../../environments/this-host.js';
 import type {
   ContextSnapshot,
@@ -104,16 +105,30 @@ export class Gate {
    */
   async enter(candidates: readonly Candidate[]): Promise<GatedRun[]> {
     const capped = unique(candidates.filter((one) => one.companyCapped).map((one) => one.companyId));
-    const companies = capped.length > 0 ? await this.lock('companies', capped) : [];
+    const companies = await this.lock('companies', capped);
     const open = candidates.filter((one) => !one.companyCapped || companies.includes(one.companyId));
-    const agents = await this.lock('agents', unique(open.map((one) => one.agentId)));
-    const retried = unique(open.flatMap((one) => one.retryIssueId ?? []));
-    const issues = retried.length > 0 ? await this.lock('issues', retried) : [];
-    const isHeld = (one: Candidate) =>
-      agents.includes(one.agentId) && (one.retryIssueId === null || issues.includes(one.retryIssueId));
-    const ids = open.filter(isHeld).map((one) => one.id);
-    if (ids.length === 0) return [];
-    // A statement of its own: only a snapshot taken after the locks sees what their last holders did.
+    if (open.length === 0) return [];
+    // Nobody waits for these locks, so the look under them can be asked for together with them.
+    const [agents, issues, runs] = await answers([
+      this.lock('agents', unique(open.map((one) => one.agentId))),
+      this.lock('issues', unique(open.flatMap((one) => one.retryIssueId ?? []))),
+      this.hold(open.map(({ id }) => id)),
+    ]);
+    const held = open.flatMap((one) => {
+      const run = runs.get(one.id);
+      const isHeld = agents.includes(one.agentId) && (one.retryIssueId === null || issues.includes(one.retryIssueId));
+      return isHeld && run ? [run] : [];
+    });
+    // A cap that was set since is not counted against without its company's lock: those runs wait for the next pass.
+    return held.filter((run) => run.company_cap === null || companies.includes(run.company_id));
+  }
+
+  /**
+   * Holds waiting runs whose agents nobody else holds, with what decides about them. A statement of its own: only a
+   * snapshot taken after the locks on agents and issues sees what their last holders did. An agent that comes free just
+   * then is held here, too, but too late to count.
+   */
+  private async hold(ids: string[]): Promise<Map<string, GatedRun>> {
     const rows = await this.em.execute<GatedRun[]>(
       `select r.id, r.company_id, r.agent_id, r.issue_id, r.status, r.due_at, r.retry_of_run_id,
          r.context_snapshot, r.invocation_source, r.trigger_detail, r.waiting_reason,
@@ -141,16 +156,15 @@ export class Gate {
        cross join lateral (select ${DESTINATION} as environment_id) destination
        left join environments e on e.id = destination.environment_id
        where r.id = any(?::uuid[]) and r.status = any(?::text[]) and r.due_at <= clock_timestamp()
-       for no key update of r skip locked`,
+       for no key update of a, r skip locked`,
       [`{${ids.join(',')}}`, WAITING_STATUSES],
     );
-    // A cap that was set since is not counted against without its company's lock: those runs wait for the next pass.
-    const counted = rows.filter((run) => run.company_cap === null || companies.includes(run.company_id));
-    return counted.sort((a, b) => ids.indexOf(a.id) - ids.indexOf(b.id));
+    return new Map(rows.map((row) => [row.id, row]));
   }
 
   /** Locks rows in id order, passing over those that somebody else holds. */
   private async lock(table: 'companies' | 'agents' | 'issues', ids: string[]): Promise<string[]> {
+    if (ids.length === 0) return [];
     const rows = await this.em.execute<{ id: string }[]>(
       `select id from ${table} where id = any(?::uuid[]) order by id for no key update skip locked`,
       [`{${ids.join(',')}}`],

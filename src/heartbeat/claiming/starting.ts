@@ -1,6 +1,6 @@
 import type { AcquiredLease } from '../../leases/acquire-leases.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
-import type { PlacementRecord } from '../runs/heartbeat-run.entity.js';
+import type { DecidedPlacement } from '../runs/placement-record.js';
 import { toldContext } from '../runs/told-context.js';
 import type { Verdict } from './placement.js';
 
@@ -15,7 +15,7 @@ export interface Starting extends Extract<Verdict, { kind: 'start' }> {
 export const placeIdOf = ({ seat, plan }: Starting): string | null => seat.kept?.id ?? plan?.id ?? null;
 
 /** Why it could start, and there: kept with the run. */
-export function placementOf(starting: Starting, lease: AcquiredLease, host: string): PlacementRecord {
+export function decisionOf(starting: Starting): DecidedPlacement {
   const { run, environment, seat } = starting;
   const placeId = placeIdOf(starting);
   return {
@@ -24,8 +24,6 @@ export function placementOf(starting: Starting, lease: AcquiredLease, host: stri
     environmentId: environment.id,
     environmentName: environment.name,
     driver: environment.driver,
-    fencingToken: lease.fencingToken,
-    host,
     slot: seat.slot,
     place: placeId === null ? null : { id: placeId, takenOver: seat.kept !== null },
     found: {
@@ -40,12 +38,7 @@ export function placementOf(starting: Starting, lease: AcquiredLease, host: stri
 }
 
 /** Everything that executing the run needs, as it is now. */
-export function claimedRun(
-  starting: Starting,
-  lease: AcquiredLease,
-  placement: PlacementRecord,
-  deadline: number,
-): ClaimedRun {
+export function claimedRun(starting: Starting, lease: AcquiredLease, host: string, deadline: number): ClaimedRun {
   const { run, environment, seat, plan, token } = starting;
   const { id, name, driver, config, envVars } = environment;
   const place = seat.kept ?? plan;
@@ -62,7 +55,7 @@ export function claimedRun(
       invocationSource: run.invocation_source,
       triggerDetail: run.trigger_detail,
       leaseId: lease.id,
-      placement,
+      placement: { ...decisionOf(starting), fencingToken: lease.fencingToken, host },
     }),
     adapterType: run.adapter_type,
     adapterConfig: run.adapter_config,

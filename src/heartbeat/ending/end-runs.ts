@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
+import { answers } from '../../database/answers.js';
 import type { EndedRun } from '../runs/ended-run.js';
 import { Successors } from './successors.js';
 import { holdAgents, tryHoldAgents, type HeldAgents } from './held-agents.js';
@@ -38,14 +39,17 @@ export class EndRuns {
     const agents = new Set(runs.map(({ agentId }) => agentId));
     const affected = new Set(runs.filter(isConsequential).map(({ agentId }) => agentId));
     const ifFaulty = [...agents].filter((id) => !affected.has(id));
-    const held = await holdAgents(this.em, [...agents], ifFaulty);
-    const issues = [...new Set(runs.flatMap(({ issueId }) => issueId ?? []))];
-    if (issues.length > 0) {
-      await this.em.execute(`select id from issues where id = any(?::uuid[]) order by id for no key update`, [
-        `{${issues.join(',')}}`,
-      ]);
-    }
+    const [held] = await answers([
+      holdAgents(this.em, [...agents], ifFaulty),
+      this.lockIssues([...new Set(runs.flatMap(({ issueId }) => issueId ?? []))]),
+    ]);
     return held;
+  }
+
+  private async lockIssues(ids: string[]): Promise<void> {
+    if (ids.length === 0) return;
+    const statement = `select id from issues where id = any(?::uuid[]) order by id for no key update`;
+    await this.em.execute(statement, [`{${ids.join(',')}}`]);
   }
 
   /** The same for runs of which only the ids are known. */
@@ -80,11 +84,12 @@ export class EndRuns {
 
   /**
    * Ends running runs that hold the given leases.
-   * @param agents those that are held for it.
+   * @param agents those that are held for it, or have been asked for: the ends come after that.
    * @returns the runs that this call ended; what is missing was ended before, or is not the caller's any more.
    */
-  async endRunning(ends: RunEnd[], agents: HeldAgents): Promise<EndedRun[]> {
-    return this.conclude(await this.transitions.endRunning(ends), agents);
+  async endRunning(ends: RunEnd[], agents: HeldAgents | Promise<HeldAgents>): Promise<EndedRun[]> {
+    const [held, ended] = await answers([agents, this.transitions.endRunning(ends)]);
+    return this.conclude(ended, held);
   }
 
   /** Ends waiting runs that can never start, or are not wanted any more. The caller holds the runs. */

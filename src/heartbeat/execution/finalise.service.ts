@@ -67,13 +67,14 @@ export class FinaliseService {
   private endBatch(batch: { run: ClaimedRun; outcome: RunOutcome }[]): Promise<(true | LeaseLostError)[]> {
     return runInScope({ actor: systemActor(`runner:${this.identity.id}`), requestId: null }, () =>
       inTransaction(this.em, async () => {
-        const agents = await this.endRuns.lockOwners(
+        const agents = this.endRuns.lockOwners(
           batch.map(({ run: { agentId, issueId }, outcome }) => {
             return { agentId, issueId, succeeds: outcome.status === 'succeeded' };
           }),
         );
-        const ended = new Set((await this.endRuns.endRunning(batch.map(endOf), agents)).map(({ id }) => id));
-        return batch.map(({ run }) => ended.has(run.id) || new LeaseLostError(run.lease.id));
+        const ended = await this.endRuns.endRunning(batch.map(endOf), agents);
+        const ids = new Set(ended.map(({ id }) => id));
+        return batch.map(({ run }) => ids.has(run.id) || new LeaseLostError(run.lease.id));
       }),
     );
   }

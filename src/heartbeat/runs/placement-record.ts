@@ -1,5 +1,8 @@
 import type { HeartbeatRun, KeptPlacement, PlacementRecord } from './heartbeat-run.entity.js';
 
+/** What is known of a placement when it is decided, before the lease has been acquired. */
+export type DecidedPlacement = Omit<PlacementRecord, 'fencingToken' | 'host'>;
+
 /** What is kept of it with the run. */
 export function keptOf({
   decidedBy,
@@ -8,7 +11,7 @@ export function keptOf({
   place,
   found,
   waitedFor,
-}: PlacementRecord): KeptPlacement {
+}: DecidedPlacement): KeptPlacement {
   const chosen = known(references);
   return {
     decidedBy,

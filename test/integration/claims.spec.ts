@@ -1,7 +1,10 @@
 import { jest } from '@jest/globals';
+import { EntityManager } from '@mikro-orm/postgresql';
 import { anyDriverIsLocal, Fleet } from '../support/fleet.js';
+import { holdTransaction } from '../support/held-transaction.js';
 import { Scenario } from '../support/scenario.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
+import { inTransaction } from '../../src/database/transaction.js';
 import { ClaimRuns } from '../../src/heartbeat/claiming/claim-runs.js';
 import { Gate, type Candidate } from '../../src/heartbeat/claiming/gate.js';
 import { ProvisionService } from '../../src/heartbeat/claiming/provision.service.js';
@@ -117,6 +120,17 @@ describe('a claim', () => {
       await setCap(`/companies/${fleet.companyId}`, { maxConcurrentRuns: 1 });
       expect(await claim(seen)).toEqual([]);
       expect(await claim((await candidates(seen.id))[0])).toHaveLength(1);
+    });
+
+    it('when somebody else holds its agent, and leaves the run alone meanwhile', async () => {
+      const [seen] = await candidates(...(await fleet.wake(await fleet.agent(), 1)));
+      const { database } = apps[0];
+      const holder = await holdTransaction(database, 'select from agents where id = $1 for update', [seen.agentId]);
+      await inTransaction(apps[0].get(EntityManager), async () => {
+        expect(await apps[0].get(Gate).enter([seen])).toEqual([]);
+        await holder.query('select from heartbeat_runs where id = $1 for update nowait', [seen.id]);
+      });
+      await holder.commit();
     });
 
     it('when it has started', async () => {

@@ -1,4 +1,5 @@
 import { MikroORM, raw } from '@mikro-orm/postgresql';
+import { answers } from '../../src/database/answers.js';
 import { connectionOptions } from '../../src/database/connection.js';
 import { ormOptions } from '../../src/mikro-orm.config.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
@@ -61,6 +62,20 @@ describe('statements with values', () => {
     await database.query('alter table cargo add column height integer');
     await expect(inTransaction()).rejects.toThrow(/cached plan must not change result type/);
     expect(await inTransaction()).toHaveLength(1);
+  });
+
+  it('are sent without waiting in a transaction, carried out in their order, and fail for what was wrong with the first', async () => {
+    const transaction = (...statements: string[]) =>
+      orm.em.fork().transactional((em) => answers(statements.map((sql) => em.execute<object[]>(sql, [4]))));
+    const [, seen] = await transaction(
+      `insert into cargo (id) select ? from pg_sleep(0.05)`,
+      'select id from cargo where id = ?',
+    );
+    expect(seen).toEqual([{ id: 4 }]);
+    await expect(
+      transaction('insert into cargo (id) values (?)', 'update cargo set weight = 1 where id = ?'),
+    ).rejects.toThrow(/duplicate key/);
+    expect(await execute('select weight from cargo where id = ?', [4])).toEqual([{ weight: null }]);
   });
 
   it('never get a plan that reads a table whole only because that is small now', async () => {

@@ -36,7 +36,7 @@ export class RenewLeases {
            clock_timestamp() + make_interval(secs => coalesce(?::integer, l.ttl_sec))))
          from held where l.id = held.id and l.status = 'active' and least(l.expires_at, l.revoke_at) > clock_timestamp()
          returning l.id)
-       select asked.id from asked where not exists (select from renewed where renewed.id = asked.id)`,
+       select id from asked except select id from renewed`,
       [`{${leases.map(({ id }) => id).join(',')}}`, `{${leases.map((lease) => lease.fencingToken).join(',')}}`, ttlSec],
     );
     return new Set(rows.map(({ id }) => id));

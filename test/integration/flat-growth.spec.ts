@@ -5,6 +5,7 @@ import { StreamReader } from '../../src/activity/stream-reader.js';
 import { Promotions } from '../../src/heartbeat/ending/promotions.js';
 import { ReapLeases } from '../../src/heartbeat/ending/reap-leases.js';
 import { IdempotencySweep } from '../../src/http/idempotency-sweep.js';
+import { RenewLeases } from '../../src/leases/renew-leases.js';
 import { CarryOut } from '../../src/retention/carry-out.js';
 import { RetentionSweeper } from '../../src/retention/retention-sweeper.js';
 import { ApiClient } from '../support/api-client.js';
@@ -102,6 +103,12 @@ async function runThrough(app: TestApp, names: DataNames, captured: CapturedStat
   await user.wake(names.agentId, { payload: { issueId: names.issueId } });
   await user.ended(ended.id);
   await user.ended(failing.id);
+  captured.step = 'renewing';
+  const held = await app.database.query<{ id: string; token: string }>(
+    `select id, fencing_token as token from environment_leases where status = 'active' and company_id = $1 limit 9`,
+    [companyId],
+  );
+  await app.get(RenewLeases).renew(held.map(({ id, token }) => ({ id, fencingToken: Number(token) })));
   captured.step = 'reaping';
   await app.database.query(
     `update environment_leases set expires_at = acquired_at + interval '1 ms'

@@ -17,6 +17,7 @@ interface Node {
   'Index Name'?: string;
   'Index Cond'?: string;
   Filter?: string;
+  'Join Filter'?: string;
   'Actual Rows'?: number;
   'Rows Removed by Filter'?: number;
   'Rows Removed by Index Recheck'?: number;
@@ -60,11 +61,11 @@ export class GrowthPlans {
 
   /** What the statement costs more of the longer its tables are; nothing of one whose cost stays. */
   async problemsOf(statement: CapturedStatement): Promise<string[]> {
-    const nodes = nodesOf(await this.explain(statement)).filter(
-      (node) => node['Relation Name'] === undefined || GROWING.includes(node['Relation Name']),
-    );
+    const all = nodesOf(await this.explain(statement));
+    const nodes = all.filter((node) => node['Relation Name'] === undefined || GROWING.includes(node['Relation Name']));
     const looked = Math.max(0, ...nodes.map(rowsOf));
     return [
+      ...all.flatMap((node) => eachWithEach(node) ?? []),
       ...nodes.flatMap((node) => this.wholeOf(node) ?? []),
       ...(looked > MOST_ROWS ? [`looks at ${looked} rows`] : []),
     ];
@@ -120,4 +121,13 @@ function literal(client: Client, value: unknown): string {
   if (Buffer.isBuffer(value)) return `'\\x${value.toString('hex')}'`;
   if (Array.isArray(value)) return client.escapeLiteral(`{${value.map((one) => JSON.stringify(one)).join(',')}}`);
   return client.escapeLiteral(typeof value === 'string' ? value : JSON.stringify(value));
+}
+
+/** A set of a statement's own in which each row of another set is looked for: hash and merge joins are off. */
+function eachWithEach(node: Node): string | null {
+  const inner = node.Plans?.at(-1)?.['Node Type'];
+  if (node['Node Type'] !== 'Nested Loop' || !node['Join Filter']?.includes(' = ')) return null;
+  return inner === 'CTE Scan' || inner === 'Function Scan'
+    ? `looks through a set for each row: ${node['Join Filter']}`
+    : null;
 }

@@ -64,17 +64,15 @@ export class InvocationRecorder {
     if (batch.length === 0) return;
     await this.em.fork().execute(
       `with held as (
-         select r.id from heartbeat_runs r where r.id = any(?::uuid[]) and r.status = 'running' order by r.id for no key update)
+         select x.* from jsonb_to_recordset(?::jsonb) as x(id uuid, "leaseId" uuid, "processPid" integer,
+           "processGroupId" integer, "processStartedAt" timestamptz, invocation jsonb)
+         join heartbeat_runs r on r.id = x.id and r.lease_id = x."leaseId" and r.status = ?
+         order by r.id for no key update of r)
        update heartbeat_runs r
-       set process_pid = x."processPid", process_group_id = x."processGroupId",
-         process_started_at = x."processStartedAt", invocation = x.invocation, updated_at = now()
-       from held join jsonb_to_recordset(?::jsonb) as x(id uuid, "leaseId" uuid, "processPid" integer,
-         "processGroupId" integer, "processStartedAt" timestamptz, invocation jsonb) on x.id = held.id
-       where r.id = held.id and r.lease_id = x."leaseId"`,
-      [
-        `{${batch.map(([{ id }]) => id).join(',')}}`,
-        JSON.stringify(batch.map(([{ id, lease }, invoked]) => ({ id, leaseId: lease.id, ...invoked }))),
-      ],
+       set process_pid = held."processPid", process_group_id = held."processGroupId",
+         process_started_at = held."processStartedAt", invocation = held.invocation, updated_at = now()
+       from held where r.id = held.id`,
+      [JSON.stringify(batch.map(([{ id, lease }, invoked]) => ({ id, leaseId: lease.id, ...invoked }))), 'running'],
     );
   }
 }

@@ -41,13 +41,13 @@ export class RunnersService {
   async list({ limit = MAX_PAGE, cursor, state }: PageRequest & { state?: RunnerState }): Promise<Page<RunnerRecord>> {
     const rows = await this.em.execute<Row[]>(
       `with held as materialized (
-         select runner_id, count(distinct heartbeat_run_id)::integer as running from environment_leases
-         where status = 'active' group by runner_id)
-       select r.*, coalesce(held.running, 0) as running
+         select jsonb_object_agg(runner_id, running) as running
+         from (select runner_id, count(distinct heartbeat_run_id) as running from environment_leases
+           where status = 'active' and runner_id is not null group by runner_id) by_runner)
+       select r.*, coalesce((select running -> r.id::text from held)::integer, 0) as running
        from (select *, case when stopped_at is not null then 'stopped'
            when last_seen_at < clock_timestamp() - make_interval(secs => ?) then 'lost'
            when draining_since is not null then 'draining' else 'live' end as state from runners) r
-       left join held on held.runner_id = r.id::text
        where r.state = coalesce(?, r.state) and r.id < coalesce(?::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
        order by r.id desc limit ?`,
       [LOST_AFTER_SEC, state ?? null, idFromCursor(cursor), limit + 1],

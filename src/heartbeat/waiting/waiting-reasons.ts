@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import type { WaitingReason } from '../runs/heartbeat-run.entity.js';
+import { WAITING_STATUSES } from '../claiming/turns.js';
 import { blocked, REASONS, type Blocked, type BlockedRow } from './blocked.js';
 
 /** Where a look through all waiting runs has got to. */
@@ -52,16 +53,13 @@ export class WaitingReasons {
     if (rows.length === 0) return;
     await this.em.execute(
       `with held as materialized (
-         select h.id from heartbeat_runs h where h.id = any(?::uuid[]) and h.status in ('queued', 'scheduled_retry')
-         for no key update skip locked)
+         select h.id, x.reason from jsonb_to_recordset(?::jsonb) as x(id uuid, reason jsonb)
+         join heartbeat_runs h on h.id = x.id and h.status = any(?::text[])
+         for no key update of h skip locked)
        update heartbeat_runs r
-       set waiting_reason = x.reason || jsonb_build_object('since', to_jsonb(clock_timestamp()))
-       from held join jsonb_to_recordset(?::jsonb) as x(id uuid, reason jsonb) on x.id = held.id
-       where r.id = held.id`,
-      [
-        `{${rows.map(({ id }) => id).join(',')}}`,
-        JSON.stringify(rows.map((row) => ({ id: row.id, reason: reasonOf(row) }))),
-      ],
+       set waiting_reason = held.reason || jsonb_build_object('since', to_jsonb(clock_timestamp()))
+       from held where r.id = held.id`,
+      [JSON.stringify(rows.map((row) => ({ id: row.id, reason: reasonOf(row) }))), WAITING_STATUSES],
     );
   }
 }

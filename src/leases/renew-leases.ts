@@ -24,17 +24,17 @@ export class RenewLeases {
   async renew(leases: readonly HeldLease[], ttlSec: number | null = null): Promise<Set<string>> {
     if (leases.length === 0) return new Set();
     const rows = await this.em.execute<{ id: string }[]>(
-      `with asked as materialized (select * from unnest(?::uuid[], ?::bigint[]) as x(id, token)),
+      `with asked as materialized (select * from unnest(?::uuid[], ?::bigint[]) as x(id, token) order by id),
        held as (
-         -- In order: an end of several of them takes them, too.
-         select l.id from asked
-         join environment_leases l on l.id = asked.id and l.fencing_token = asked.token and l.status = 'active'
-         order by l.id for no key update of l),
+         -- One by one, whatever the planner takes for few; in order: an end of several of them takes them, too.
+         select l.id from asked cross join lateral (
+           select l.id from environment_leases l
+           where l.id = asked.id and l.fencing_token = asked.token and l.status = 'active' for no key update) l),
        renewed as (
          update environment_leases l
          set last_used_at = clock_timestamp(), expires_at = greatest(l.expires_at, least(l.lifetime_ends_at, l.revoke_at,
            clock_timestamp() + make_interval(secs => coalesce(?::integer, l.ttl_sec))))
-         from held where l.id = held.id and l.status = 'active' and least(l.expires_at, l.revoke_at) > clock_timestamp()
+         where l.id = any(array(select id from held)) and l.status = 'active' and least(l.expires_at, l.revoke_at) > clock_timestamp()
          returning l.id)
        select id from asked except select id from renewed`,
       [`{${leases.map(({ id }) => id).join(',')}}`, `{${leases.map((lease) => lease.fencingToken).join(',')}}`, ttlSec],

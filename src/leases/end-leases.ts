@@ -54,17 +54,19 @@ export class EndLeases {
        ending as (
          select id as lease_id, x.* from x
          union all
-         select f.id, x.* from x join environment_leases f
-           on f.run_lease_id = x.id and f.run_lease_id <> f.id and f.status = 'active'),
+         select f.id, x.* from x join environment_leases f on f.run_lease_id = x.id
+         where f.run_lease_id = any(array(select id from x)) and f.run_lease_id <> f.id and f.status = 'active'),
        held as (
          -- Several of them in order: a renewal takes them, too.
-         select l.id from environment_leases l join ending on ending.lease_id = l.id
-         where (select count(*) from ending) > 1 order by l.id for no key update of l)
+         select id from environment_leases
+         where (select count(*) from ending) > 1 and id = any(array(select lease_id from ending))
+         order by id for no key update)
        update environment_leases l
        set status = ending.status, failure_reason = ending.reason, updated_at = now(),
          released_at = greatest(ending.at, l.acquired_at),
          held_until = case when l.place_id is null then greatest(ending.at, l.acquired_at) end
-       from ending where (select count(*) from held) is not null and l.id = ending.lease_id and l.status = 'active'
+       from ending where (select count(*) from held) is not null
+         and l.id = any(array(select lease_id from ending)) and l.id = ending.lease_id and l.status = 'active'
        returning l.id, l.company_id, l.environment_id, l.provider, l.lease_policy, l.execution_workspace_id, l.issue_id,
          l.heartbeat_run_id, l.run_lease_id, l.place_id, l.holder, l.status`,
       [JSON.stringify(ends)],

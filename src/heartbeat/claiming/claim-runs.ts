@@ -154,13 +154,12 @@ export class ClaimRuns {
            deadline_at = clock_timestamp() + make_interval(secs => x."timeoutSec"), idle_timeout_sec = x."idleTimeoutSec"
          from jsonb_to_recordset(?::jsonb) as x(id uuid, lease_id uuid, token_hash text, placement jsonb,
            "timeoutSec" double precision, "idleTimeoutSec" integer)
-         where r.id = x.id and r.status = any(?::text[])
+         where r.id = any(?::uuid[]) and r.id = x.id and r.status = any(?::text[])
          returning r.id, r.agent_id),
        beating as (
-         update agents a set last_heartbeat_at = clock_timestamp()
-         from (select distinct agent_id from started) s where a.id = s.agent_id)
+         update agents set last_heartbeat_at = clock_timestamp() where id = any(array(select agent_id from started)))
        select id from started`,
-      [this.identity.id, JSON.stringify(rows), WAITING_STATUSES],
+      [this.identity.id, JSON.stringify(rows), `{${rows.map(({ id }) => id).join(',')}}`, WAITING_STATUSES],
     );
     if (started.length !== starting.length) throw new Error('A run that was held for starting had already started');
   }

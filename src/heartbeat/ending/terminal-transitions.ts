@@ -71,7 +71,8 @@ export class TerminalTransitions {
            error text, "errorCode" text, "exitCode" integer, signal text, "resultJson" jsonb, "usageJson" jsonb,
            "stdoutExcerpt" text, "stderrExcerpt" text, "processPid" integer, "processGroupId" integer,
            "processStartedAt" timestamptz, invocation jsonb)
-         where (select count(*) from held) is not null and r.id = x."runId" and r.lease_id = x."leaseId" and r.status = ?
+         where (select count(*) from held) is not null
+           and r.id = any(?::uuid[]) and r.id = x."runId" and r.lease_id = x."leaseId" and r.status = ?
            and (x."fencingToken" is null or exists (select 1 from environment_leases l where l.id = r.lease_id
              and l.fencing_token = x."fencingToken" and l.status = 'active' and l.expires_at > clock_timestamp()))
          returning ${ENDED_COLUMNS}`,
@@ -81,6 +82,7 @@ export class TerminalTransitions {
         JSON.stringify(
           ends.map(({ outcome: { invoked, ...outcome }, ...end }) => ({ ...end, ...outcome, ...invoked })),
         ),
+        ids,
         // As a value: by itself it would have all running runs looked through, of which there seem to be few.
         'running',
       ],

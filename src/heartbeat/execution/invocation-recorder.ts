@@ -66,13 +66,17 @@ export class InvocationRecorder {
       `with held as (
          select x.* from jsonb_to_recordset(?::jsonb) as x(id uuid, "leaseId" uuid, "processPid" integer,
            "processGroupId" integer, "processStartedAt" timestamptz, invocation jsonb)
-         join heartbeat_runs r on r.id = x.id and r.lease_id = x."leaseId" and r.status = ?
-         order by r.id for no key update of r)
+         join heartbeat_runs r on r.id = x.id and r.lease_id = x."leaseId"
+         where r.id = any(?::uuid[]) and r.status = ? order by r.id for no key update of r)
        update heartbeat_runs r
        set process_pid = held."processPid", process_group_id = held."processGroupId",
          process_started_at = held."processStartedAt", invocation = held.invocation, updated_at = now()
-       from held where r.id = held.id`,
-      [JSON.stringify(batch.map(([{ id, lease }, invoked]) => ({ id, leaseId: lease.id, ...invoked }))), 'running'],
+       from held where r.id = any(array(select id from held)) and r.id = held.id`,
+      [
+        JSON.stringify(batch.map(([{ id, lease }, invoked]) => ({ id, leaseId: lease.id, ...invoked }))),
+        `{${batch.map(([{ id }]) => id).join(',')}}`,
+        'running',
+      ],
     );
   }
 }

@@ -53,12 +53,13 @@ export class WaitingReasons {
     if (rows.length === 0) return;
     await this.em.execute(
       `with held as materialized (
+         -- One by one, whatever the planner takes for few.
          select h.id, x.reason from jsonb_to_recordset(?::jsonb) as x(id uuid, reason jsonb)
-         join heartbeat_runs h on h.id = x.id and h.status = any(?::text[])
-         for no key update of h skip locked)
+         cross join lateral (
+           select id from heartbeat_runs where id = x.id and status = any(?::text[]) for no key update skip locked) h)
        update heartbeat_runs r
        set waiting_reason = held.reason || jsonb_build_object('since', to_jsonb(clock_timestamp()))
-       from held where r.id = held.id`,
+       from held where r.id = any(array(select id from held)) and r.id = held.id`,
       [JSON.stringify(rows.map((row) => ({ id: row.id, reason: reasonOf(row) }))), WAITING_STATUSES],
     );
   }

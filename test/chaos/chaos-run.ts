@@ -3,6 +3,7 @@ import { verifyRecord } from '../../src/activity/verify/verify-record.js';
 import { Caller } from './caller.js';
 import { checkAppends, checkReader } from './checks/append-only.js';
 import { checkFencedLock } from './checks/fenced-locks.js';
+import { checkLateEnds } from './checks/late-ends.js';
 import { checkLeaseWrites } from './checks/lease-writes.js';
 import { checkSigns } from './checks/signs.js';
 import { checkNothingLost, checkRunsEnded } from './checks/wakes.js';
@@ -113,6 +114,7 @@ export class ChaosRun {
       ...this.absent,
       ...checkRunsEnded(record),
       ...checkNothingLost(this.wakers.answered, record),
+      ...checkLateEnds(record),
       ...checkSigns(signs, record, { capacities, caps }),
       ...checkLeaseWrites(operations),
       ...[...capacities].flatMap(([environmentId, permits]) =>

@@ -1,5 +1,6 @@
 import { checkAppends, checkReader } from './checks/append-only.js';
 import { checkFencedLock, type Hold } from './checks/fenced-locks.js';
+import { checkLateEnds } from './checks/late-ends.js';
 import { checkLeaseWrites } from './checks/lease-writes.js';
 import { checkSigns } from './checks/signs.js';
 import { checkNothingLost, checkRunsEnded } from './checks/wakes.js';
@@ -129,8 +130,20 @@ const run = (id: string, fields: Partial<RecordedRun> = {}): RecordedRun => ({
   wakeupRequestId: `wakeup of ${id}`,
   lossRetries: 0,
   shutdownRetries: 0,
+  finishedAt: 0,
   ends: 1,
   ...fields,
+});
+const lease = (runId: string, token: number, slot = 1): RecordedLease => ({
+  id: `lease of ${runId}`,
+  environmentId: 'berth',
+  runId,
+  slot,
+  token,
+  status: 'released',
+  acquiredAt: 0,
+  expiresAt: 1,
+  heldUntil: 0,
 });
 const lost = (id: string, fields: Partial<RecordedRun> = {}) =>
   run(id, { status: 'failed', errorCode: 'process_lost', ...fields });
@@ -232,21 +245,32 @@ describe(checkNothingLost.name, () => {
   });
 });
 
+describe(checkLateEnds.name, () => {
+  const over = (finishedAt: number | null, { status = 'released', run: fields = {} } = {}) =>
+    checkLateEnds({
+      runs: [run('a', { finishedAt, ...fields })],
+      leases: [{ ...lease('a', 1), status, expiresAt: 3_000 }],
+    });
+
+  it('is content with ends while the lease lasted, and with those of somebody else after it', () => {
+    expect(over(2_999)).toEqual([]);
+    expect(over(null)).toEqual([]);
+    expect(over(4_000, { status: 'expired', run: { status: 'failed', errorCode: 'process_lost' } })).toEqual([]);
+    expect(over(4_000, { run: { status: 'cancelled' } })).toEqual([]);
+  });
+
+  it.each(['succeeded', 'failed'])('sees a run that %s after its lease had run out', (status) => {
+    expect(over(4_000, { run: { status } })).toEqual([
+      `Run a is ${status} by its holder, 1000 ms after its lease ran out`,
+    ]);
+  });
+});
+
 describe(checkSigns.name, () => {
   const sign = (what: Sign['what'], holder: string, pid = 1, leaseId = `lease of ${holder}`): Sign => {
     return { what, holder, leaseId, pid, at: 0 };
   };
   const whole = (holder: string, pid = 1) => [sign('begin', holder, pid), sign('end', holder, pid)];
-  const lease = (runId: string, token: number, slot = 1): RecordedLease => ({
-    id: `lease of ${runId}`,
-    environmentId: 'berth',
-    runId,
-    slot,
-    token,
-    status: 'released',
-    acquiredAt: 0,
-    heldUntil: 0,
-  });
   const check = (signs: Sign[], runs: RecordedRun[], { capacity = 9, cap = 9, slots = [1, 2, 3] } = {}) =>
     checkSigns(
       signs,

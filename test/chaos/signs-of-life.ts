@@ -27,14 +27,17 @@ export class SignsOfLife {
     writeFileSync(this.file, '', { mode: 0o666 });
   }
 
-  /** A program that lives for about so many pauses of 50 ms, giving a sign after each, and then ends so. */
-  program(pauses: number, exitCode = 0): string {
+  /**
+   * A program that lives for about so many pauses of 50 ms, giving a sign after each.
+   * @param fails whether it fails then, each time in another way: an agent that only ever fails alike is paused.
+   */
+  program(pauses: number, fails = false): string {
     return [
       `say() { read up idle < /proc/uptime; echo "$1 $PAPERCLIP_RUN_ID $PAPERCLIP_LEASE_ID $$ $up" >> '${this.file}'; }`,
       'say begin',
       ...(pauses > 0 ? [`n=${pauses}; while [ $n -gt 0 ]; do sleep 0.05; say alive; n=$((n - 1)); done`] : []),
       'say end',
-      `exit ${exitCode}`,
+      fails ? 'exit $(($$ % 200 + 1))' : 'exit 0',
     ].join('\n');
   }
 

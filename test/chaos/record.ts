@@ -29,6 +29,8 @@ export interface RecordedLease {
   /** When it runs out, or would have. */
   readonly expiresAt: number;
   readonly heldUntil: number | null;
+  /** Whether it was ended because nobody renewed it. */
+  readonly isReaped: boolean;
 }
 
 export interface RecordedWake {
@@ -70,8 +72,10 @@ export async function readRecord(deployment: Deployment, companyIds: readonly st
     `select id, environment_id as "environmentId", heartbeat_run_id as "runId", slot, fencing_token::float8 as token, status,
        1000 * extract(epoch from acquired_at)::float8 as "acquiredAt",
        1000 * extract(epoch from expires_at)::float8 as "expiresAt",
-       1000 * extract(epoch from held_until)::float8 as "heldUntil"
-     from environment_leases where company_id = any($1::uuid[]) order by fencing_token`,
+       1000 * extract(epoch from held_until)::float8 as "heldUntil",
+       exists (select 1 from activity_log a where a.company_id = l.company_id and a.entity_type = 'environment_lease'
+         and a.entity_id = l.id::text and a.actor_id = 'reaper') as "isReaped"
+     from environment_leases l where company_id = any($1::uuid[]) order by fencing_token`,
     of,
   );
   const wakes = await deployment.query<RecordedWake>(

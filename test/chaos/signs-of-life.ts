@@ -16,6 +16,9 @@ export interface Sign {
 /** Seconds since the machine started. */
 export const uptime = (): number => Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]);
 
+/** When the machine started, in milliseconds since 1970, to a hundredth of a second. */
+export const bootedAt = (): number => Date.now() - uptime() * 1000;
+
 /**
  * The file to which everybody who holds a lease appends signs of life, each with one write. Its order is the order in
  * which that happened, whichever clocks there are: who comes after somebody else's sign came later.

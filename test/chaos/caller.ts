@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Deployment } from './deployment.js';
 import type { SeededRandom } from './seeded-random.js';
@@ -52,8 +53,8 @@ export class Caller {
 
   /** The same for something that has to be made before anything else can be done. */
   async created(path: string, body: object): Promise<string> {
-    const key = `make ${this.random.between(0, 2 ** 31)}`;
-    const { status, body: made } = await this.insist('POST', path, body, key, AbortSignal.timeout(30_000));
+    // Not by the seed: several runs on one deployment have the same one.
+    const { status, body: made } = await this.insist('POST', path, body, randomUUID(), AbortSignal.timeout(30_000));
     if (status !== 201) throw new Error(`${path} was answered ${status}: ${JSON.stringify(made)}`);
     return made.id as string;
   }

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { verifyRecord } from '../../src/activity/verify/verify-record.js';
 import { Caller } from './caller.js';
 import { checkAppends, checkReader } from './checks/append-only.js';
+import { checkExpiry } from './checks/expiry.js';
 import { checkFencedLock } from './checks/fenced-locks.js';
 import { checkLeaseWrites } from './checks/lease-writes.js';
 import { checkSigns } from './checks/signs.js';
@@ -13,7 +14,7 @@ import { Holder } from './holders.js';
 import { readRecord, type FinalRecord } from './record.js';
 import { rollCall } from './roll-call.js';
 import { SeededRandom } from './seeded-random.js';
-import { SignsOfLife } from './signs-of-life.js';
+import { bootedAt, SignsOfLife } from './signs-of-life.js';
 import { Wakers } from './wakers.js';
 import { buildYard, rollCallAgentOf, type Yard, type YardPlan } from './yards.js';
 
@@ -113,6 +114,7 @@ export class ChaosRun {
       ...this.absent,
       ...checkRunsEnded(record),
       ...checkNothingLost(this.wakers.answered, record),
+      ...checkExpiry(record, signs, bootedAt()),
       ...checkSigns(signs, record, { capacities, caps }),
       ...checkLeaseWrites(operations),
       ...[...capacities].flatMap(([environmentId, permits]) =>

@@ -1,4 +1,5 @@
 import { checkAppends, checkReader } from './checks/append-only.js';
+import { checkExpiry } from './checks/expiry.js';
 import { checkFencedLock, type Hold } from './checks/fenced-locks.js';
 import { checkLeaseWrites } from './checks/lease-writes.js';
 import { checkSigns } from './checks/signs.js';
@@ -129,8 +130,21 @@ const run = (id: string, fields: Partial<RecordedRun> = {}): RecordedRun => ({
   wakeupRequestId: `wakeup of ${id}`,
   lossRetries: 0,
   shutdownRetries: 0,
+  finishedAt: 0,
   ends: 1,
   ...fields,
+});
+const lease = (runId: string, token: number, slot = 1): RecordedLease => ({
+  id: `lease of ${runId}`,
+  environmentId: 'berth',
+  runId,
+  slot,
+  token,
+  status: 'released',
+  acquiredAt: 0,
+  expiresAt: 1,
+  heldUntil: 0,
+  isReaped: false,
 });
 const lost = (id: string, fields: Partial<RecordedRun> = {}) =>
   run(id, { status: 'failed', errorCode: 'process_lost', ...fields });
@@ -232,21 +246,44 @@ describe(checkNothingLost.name, () => {
   });
 });
 
+describe(checkExpiry.name, () => {
+  /** The machine was started at 1000. */
+  const over = (fields: Partial<RecordedLease>, ended: Partial<RecordedRun> = {}, signs: Sign[] = []) =>
+    checkExpiry({ runs: [run('a', ended)], leases: [{ ...lease('a', 1), expiresAt: 3_000, ...fields }] }, signs, 1_000);
+
+  it('is content with ends while the lease lasted, and with those of somebody else after it', () => {
+    expect(over({ heldUntil: 2_999 }, { finishedAt: 2_999 })).toEqual([]);
+    expect(over({ heldUntil: null }, { finishedAt: null })).toEqual([]);
+    expect(over({ heldUntil: 3_000, isReaped: true }, lost('a', { finishedAt: 4_000 }))).toEqual([]);
+    expect(over({ heldUntil: 4_000 }, { status: 'cancelled', finishedAt: 4_000 })).toEqual([]);
+  });
+
+  it.each(['succeeded', 'failed'])('sees a run that %s after its lease had run out', (status) => {
+    expect(over({ heldUntil: 4_000 }, { status, finishedAt: 4_000 })).toEqual([
+      `Run a is ${status} by its holder, 1000 ms after its lease ran out`,
+    ]);
+  });
+
+  it('sees a lease that was taken away before it had run out', () => {
+    expect(over({ heldUntil: 2_500, isReaped: true }, lost('a', { finishedAt: 2_500 }))).toEqual([
+      'Lease lease of a was taken from its holder 500 ms before it ran out',
+    ]);
+  });
+
+  it('sees a holder that is still there when its lease has ended', () => {
+    const alive = (at: number): Sign => ({ what: 'alive', holder: 'a', leaseId: 'lease of a', pid: 1, at });
+    expect(over({ heldUntil: 3_000 }, {}, [alive(1), alive(2)])).toEqual([]);
+    expect(over({ heldUntil: 3_000 }, {}, [alive(1), alive(2.5)])).toEqual([
+      'a gave a sign of life 500 ms after its lease lease of a had ended',
+    ]);
+  });
+});
+
 describe(checkSigns.name, () => {
   const sign = (what: Sign['what'], holder: string, pid = 1, leaseId = `lease of ${holder}`): Sign => {
     return { what, holder, leaseId, pid, at: 0 };
   };
   const whole = (holder: string, pid = 1) => [sign('begin', holder, pid), sign('end', holder, pid)];
-  const lease = (runId: string, token: number, slot = 1): RecordedLease => ({
-    id: `lease of ${runId}`,
-    environmentId: 'berth',
-    runId,
-    slot,
-    token,
-    status: 'released',
-    acquiredAt: 0,
-    heldUntil: 0,
-  });
   const check = (signs: Sign[], runs: RecordedRun[], { capacity = 9, cap = 9, slots = [1, 2, 3] } = {}) =>
     checkSigns(
       signs,

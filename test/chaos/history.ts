@@ -22,9 +22,9 @@ export interface Operation {
 /** What was done from outside, by several processes, in the order in which it was noted. */
 export class History {
   readonly operations: Operation[] = [];
+  /** When it began on the clock that children read, in seconds: just when that had gone on. */
+  private readonly begunAtUptime = nextTick();
   private readonly begunAt = process.hrtime.bigint();
-  /** The same moment on the clock that children read, in seconds. */
-  private readonly begunAtUptime = uptime();
   private processes = 0;
 
   /** Another process: what is done in it is done one after the other. */
@@ -58,21 +58,34 @@ export class HistoryProcess {
   }
 }
 
+/** How often the clock that children read goes on, in seconds: what it says may be so old. */
+const TICK_SEC = 0.01;
+
+/** Waits for that clock to go on, so that what is counted from then is exact. */
+function nextTick(): number {
+  const before = uptime();
+  for (;;) {
+    const now = uptime();
+    if (now !== before) return now;
+  }
+}
+
 /**
- * Adds what runs wrote about themselves, each as a process that holds its environment: from its first sign on, until it
- * said that it had done all that it had to. When one that was broken off let go, it could not say.
+ * Adds what runs wrote about themselves, each as a process that holds its slot: from its first sign on, until it said that
+ * it had done all that it had to. When one that was broken off let go, it could not say. Both happened within a tick of the
+ * clock; what lived for less than one is left out, and what has no slot, which keeps nobody else away.
  */
 export function noteLives(history: History, signs: readonly Sign[], { leases }: FinalRecord): void {
   const ofRuns = new Map(leases.filter(({ runId }) => runId !== null).map((lease) => [lease.id, lease]));
-  for (const [leaseId, life] of Map.groupBy(signs, (sign) => sign.leaseId)) {
-    const lease = ofRuns.get(leaseId);
-    if (!lease) continue;
+  for (const life of Map.groupBy(signs, ({ leaseId, pid }) => `${leaseId} ${pid}`).values()) {
+    const [first, last] = [life[0], life[life.length - 1]];
+    const lease = ofRuns.get(first.leaseId);
+    if (!lease || lease.slot === null || first.at === last.at) continue;
     const process = history.process();
-    const value = { lock: lease.environmentId, slot: lease.slot, token: lease.token, leaseId };
-    const last = life[life.length - 1];
-    process.note('invoke', 'acquire', value, life[0].at);
-    process.note('ok', 'acquire', value, life[0].at);
+    const value = { lock: lease.environmentId, slot: lease.slot, token: lease.token, leaseId: lease.id };
+    process.note('invoke', 'acquire', value, first.at);
+    process.note('ok', 'acquire', value, first.at + TICK_SEC);
     process.note('invoke', 'release', value, last.at);
-    process.note(last.what === 'end' ? 'ok' : 'info', 'release', value, last.at);
+    process.note(last.what === 'end' ? 'ok' : 'info', 'release', value, last.at + TICK_SEC);
   }
 }

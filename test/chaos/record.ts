@@ -11,6 +11,8 @@ export interface RecordedRun {
   readonly wakeupRequestId: string | null;
   readonly lossRetries: number;
   readonly shutdownRetries: number;
+  /** Milliseconds since 1970, by the database's clock; null until it ends. */
+  readonly finishedAt: number | null;
   /** How often its record tells of its end. */
   readonly ends: number;
 }
@@ -24,7 +26,11 @@ export interface RecordedLease {
   readonly status: string;
   /** Milliseconds since 1970, by the database's clock. */
   readonly acquiredAt: number;
+  /** When it runs out, or would have. */
+  readonly expiresAt: number;
   readonly heldUntil: number | null;
+  /** Whether it was ended because nobody renewed it. */
+  readonly isReaped: boolean;
 }
 
 export interface RecordedWake {
@@ -55,7 +61,7 @@ export async function readRecord(deployment: Deployment, companyIds: readonly st
   const runs = await deployment.query<RecordedRun>(
     `select r.id, r.company_id as "companyId", r.agent_id as "agentId", r.status, r.error_code as "errorCode",
        r.lease_id as "leaseId", r.retry_of_run_id as "retryOfRunId", r.wakeup_request_id as "wakeupRequestId",
-       r.process_loss_retry_count as "lossRetries", r.shutdown_retry_count as "shutdownRetries",
+       r.process_loss_retry_count as "lossRetries", r.shutdown_retry_count as "shutdownRetries", 1000 * extract(epoch from r.finished_at)::float8 as "finishedAt",
        (select count(*)::integer from activity_log a where a.company_id = r.company_id and a.entity_type = 'heartbeat_run'
           and a.entity_id = r.id::text and a.action in ${ENDS}) as ends
      from heartbeat_runs r
@@ -65,8 +71,11 @@ export async function readRecord(deployment: Deployment, companyIds: readonly st
   const leases = await deployment.query<RecordedLease>(
     `select id, environment_id as "environmentId", heartbeat_run_id as "runId", slot, fencing_token::float8 as token, status,
        1000 * extract(epoch from acquired_at)::float8 as "acquiredAt",
-       1000 * extract(epoch from held_until)::float8 as "heldUntil"
-     from environment_leases where company_id = any($1::uuid[]) order by fencing_token`,
+       1000 * extract(epoch from expires_at)::float8 as "expiresAt",
+       1000 * extract(epoch from held_until)::float8 as "heldUntil",
+       exists (select 1 from activity_log a where a.company_id = l.company_id and a.entity_type = 'environment_lease'
+         and a.entity_id = l.id::text and a.actor_id = 'reaper') as "isReaped"
+     from environment_leases l where company_id = any($1::uuid[]) order by fencing_token`,
     of,
   );
   const wakes = await deployment.query<RecordedWake>(

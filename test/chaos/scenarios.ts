@@ -27,7 +27,7 @@ const SCAN = `select (select count(*) from heartbeat_runs r where r.status <> 's
   (select count(*) from environment_leases l where l.metadata = '{}'), (select count(*) from activity_log a where a.details <> '{}')`;
 
 export const SCENARIOS: readonly Scenario[] = [
-  { name: 'postgres_restart', stress: (deployment, forMs) => deployment.restartPostgres('fast', forMs / 2) },
+  { name: 'postgres_restart', stress: restartInTime },
   { name: 'pg_backend_kill', stress: inflict('sessions are terminated') },
   { name: 'pool_exhaustion', stress: inflict('connections are used up') },
   { name: 'crash_recovery', stress: inflict('a runner is killed') },
@@ -37,6 +37,10 @@ export const SCENARIOS: readonly Scenario[] = [
   { name: 'active_readers', stress: scanAllTheTime },
   { name: 'event_delivery_burst', load: 6, stress: nothing },
 ];
+
+async function restartInTime(deployment: Deployment, forMs: number): Promise<void> {
+  await Promise.all([deployment.restartPostgres('fast', forMs / 2), delay(forMs)]);
+}
 
 async function killAgainAndAgain({ runners: [runner] }: Deployment, forMs: number): Promise<void> {
   const until = performance.now() + forMs;

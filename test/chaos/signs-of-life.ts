@@ -16,6 +16,9 @@ export interface Sign {
 /** Seconds since the machine started. */
 export const uptime = (): number => Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]);
 
+/** When the machine started, in milliseconds since 1970, to a hundredth of a second. */
+export const bootedAt = (): number => Date.now() - uptime() * 1000;
+
 /**
  * The file to which everybody who holds a lease appends signs of life, each with one write. Its order is the order in
  * which that happened, whichever clocks there are: who comes after somebody else's sign came later.
@@ -27,14 +30,17 @@ export class SignsOfLife {
     writeFileSync(this.file, '', { mode: 0o666 });
   }
 
-  /** A program that lives for about so many pauses of 50 ms, giving a sign after each, and then ends so. */
-  program(pauses: number, exitCode = 0): string {
+  /**
+   * A program that lives for about so many pauses of 50 ms, giving a sign after each.
+   * @param fails whether it fails then, each time in another way: an agent that only ever fails alike is paused.
+   */
+  program(pauses: number, fails = false): string {
     return [
       `say() { read up idle < /proc/uptime; echo "$1 $PAPERCLIP_RUN_ID $PAPERCLIP_LEASE_ID $$ $up" >> '${this.file}'; }`,
       'say begin',
       ...(pauses > 0 ? [`n=${pauses}; while [ $n -gt 0 ]; do sleep 0.05; say alive; n=$((n - 1)); done`] : []),
       'say end',
-      `exit ${exitCode}`,
+      fails ? 'exit $(($$ % 200 + 1))' : 'exit 0',
     ].join('\n');
   }
 

@@ -23,7 +23,7 @@ interface Kind {
   readonly name: string;
   /** Pauses of 50 ms. */
   readonly pauses: number;
-  readonly exitCode: number;
+  readonly fails: boolean;
   readonly cap: number;
 }
 
@@ -32,12 +32,12 @@ const ROLL_CALL = 'roll call';
 
 /** Most end before a lease has to be renewed; some outlast one. */
 const KINDS: readonly Kind[] = [
-  { name: 'quick', pauses: 0, exitCode: 0, cap: 5 },
-  { name: 'short', pauses: 4, exitCode: 0, cap: 5 },
-  { name: 'alone', pauses: 3, exitCode: 0, cap: 1 },
-  { name: 'failing', pauses: 1, exitCode: 7, cap: 5 },
-  { name: 'long', pauses: 90, exitCode: 0, cap: 2 },
-  { name: ROLL_CALL, pauses: 20, exitCode: 0, cap: 50 },
+  { name: 'quick', pauses: 0, fails: false, cap: 5 },
+  { name: 'short', pauses: 4, fails: false, cap: 5 },
+  { name: 'alone', pauses: 3, fails: false, cap: 1 },
+  { name: 'failing', pauses: 1, fails: true, cap: 5 },
+  { name: 'long', pauses: 90, fails: false, cap: 2 },
+  { name: ROLL_CALL, pauses: 20, fails: false, cap: 50 },
 ];
 
 /** How often a wake is for an agent of each kind: the long ones hold what others wait for. */
@@ -66,7 +66,7 @@ export async function buildYard(caller: Caller, signs: SignsOfLife, plan: YardPl
   for (const kind of KINDS) {
     const id = await caller.created(`/companies/${companyId}/agents`, {
       name: kind.name,
-      adapterConfig: { command: 'sh', args: ['-c', signs.program(kind.pauses, kind.exitCode)], graceSec: 1 },
+      adapterConfig: { command: 'sh', args: ['-c', signs.program(kind.pauses, kind.fails)], graceSec: 1 },
       runtimeConfig: { heartbeat: { maxConcurrentRuns: kind.cap } },
     });
     agents.push({ id, cap: kind.cap });

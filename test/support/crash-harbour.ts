@@ -75,12 +75,11 @@ export class CrashHarbour {
     this.proxy.callOff();
     if (!at) return null;
     await Promise.all([played.catch(() => undefined), this.server.ended]);
+    // What it died before is not lost a second time.
+    await mkdir(this.lossOf(cast.companyId), { recursive: true });
     await this.timePasses();
     await this.start();
-    // Whoever was not answered asks again.
-    await this.wake(cast);
-    await this.settled(cast);
-    return { at, problems: await this.problems(story, cast) };
+    return { at, problems: await this.problemsAfter(story, cast).catch((error: unknown) => [String(error)]) };
   }
 
   async close(): Promise<void> {
@@ -112,7 +111,7 @@ export class CrashHarbour {
     if (status !== 201) throw new Error(`The environment was answered ${status}`);
     const count = `echo $PAPERCLIP_RUN_ID >> '${this.tally}'; echo Under way.`;
     const wait = `until [ -e '${this.gates}/'$PAPERCLIP_RUN_ID ]; do sleep 0.02; done`;
-    const once = `mkdir '${this.home}/${companyId}' 2>/dev/null && sleep 600`;
+    const once = `mkdir '${this.lossOf(companyId)}' 2>/dev/null && sleep 600`;
     const first = await this.user.agent(companyId, [count, ...(story === 'loss' ? [once] : []), wait].join('; '));
     const second = await this.user.agent(companyId, [count, wait].join('; '));
     return { companyId, first, second, issueId: await this.user.issue(companyId) };
@@ -166,7 +165,16 @@ export class CrashHarbour {
     await eventually(look, (seen) => this.isDead || fits(seen), SETTLED_MS);
   }
 
-  private async problems(story: Story, cast: Cast): Promise<string[]> {
+  /** Made by the first run that is to be lost: no later one is. */
+  private lossOf(companyId: string): string {
+    return path.join(this.home, companyId);
+  }
+
+  /** @throws Error when it does not come to an end. */
+  private async problemsAfter(story: Story, cast: Cast): Promise<string[]> {
+    // Whoever was not answered asks again.
+    await this.wake(cast);
+    await this.settled(cast);
     const found = (await this.query<{ problem: string }>(problemsOf(story), cast)).map(({ problem }) => problem);
     const results = await verifyRecord(this.database.url, 30);
     found.push(...results.flatMap(({ divergences }) => divergences.map(({ sentence }) => sentence)));

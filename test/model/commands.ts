@@ -14,6 +14,7 @@ abstract class Step implements fc.AsyncCommand<Model, World> {
   async run(model: Model, world: World): Promise<void> {
     await this.act(model, world);
     await world.check(model);
+    world.played.steps += 1;
   }
 
   protected abstract act(model: Model, world: World): Promise<void>;

@@ -166,9 +166,10 @@ export class Harbour {
     }
   }
 
-  /** Renews it from now on. */
+  /** Renews it from now on. A run's own that was revoked is renewed until its runner has ended the run. */
   extend(lease: Lease, now: number): void {
-    lease.expiresAt = Math.max(lease.expiresAt, Math.min(lease.lifetimeEndsAt, lease.revokeAt, now + lease.ttlMs));
+    const revokeAt = isFirst(lease) ? Infinity : lease.revokeAt;
+    lease.expiresAt = Math.max(lease.expiresAt, Math.min(lease.lifetimeEndsAt, revokeAt, now + lease.ttlMs));
   }
 
   isHeld(lease: Lease, now: number): boolean {
@@ -211,6 +212,9 @@ export class Harbour {
 /** While it is active, and after that until its place has gone or was handed on. */
 export const holds = (lease: Lease): boolean =>
   lease.status === 'active' || (lease.place !== null && lease.place.holder === lease && lease.place.state !== 'gone');
+
+/** Whether a run is held by it. */
+export const isFirst = ({ runId, first }: Lease): boolean => runId !== null && first === null;
 
 /** Whether the later lease holds the slot, or the exclusive workspace, of the one before. */
 const isAfter = (before: Lease, { environmentId, slot, workspace }: Lease) =>

@@ -2,7 +2,7 @@
 
 import { ReapLeases } from '../../src/heartbeat/ending/reap-leases.js';
 import { PlaceSweeper } from '../../src/leases/places/place-sweeper.js';
-import type { Harbour, Lease, Place } from './lease-model.js';
+import { isFirst, type Harbour, type Lease, type Place } from './lease-model.js';
 import { LeaseStep, pick } from './lease-steps.js';
 import type { LeaseWorld } from './lease-world.js';
 
@@ -34,7 +34,6 @@ export class Reap extends LeaseStep<Set<string>> {
   }
 }
 
-const isFirst = ({ runId, first }: Lease) => runId !== null && first === null;
 /** A run that was renewed for as long as it could be has timed out; whatever else runs out has expired. */
 const hadItsTime = (lease: Lease) => isFirst(lease) && lease.expiresAt >= lease.lifetimeEndsAt;
 /** A run's own lease that was revoked is ended by its runner, unless it has run out. */

@@ -20,6 +20,7 @@ export abstract class LeaseStep<Told = unknown> implements fc.AsyncCommand<Harbo
   async run(model: Harbour, world: LeaseWorld): Promise<void> {
     this.follow(model, await this.act(model, world, 0), world);
     await world.check(model);
+    world.played.steps += 1;
   }
 
   toString(): string {
@@ -54,6 +55,7 @@ export class Together implements fc.AsyncCommand<Harbour, LeaseWorld> {
         continue;
       }
       Object.assign(model, copy);
+      world.played.steps += this.steps.length;
       return;
     }
     throw new Error(`${this.toString()} can have happened in no order:\n${problems.join('\n')}`);

@@ -47,6 +47,8 @@ interface PlaceRow {
 export class LeaseWorld {
   readonly api: ApiClient;
   readonly steps: Steps[];
+  /** Since the start. */
+  readonly played = { scenarios: 0, steps: 0 };
   /** Runs that somebody executes, and those whose runner has died, or is taken to have. */
   executing: ClaimedRun[] = [];
   lost: ClaimedRun[] = [];
@@ -80,6 +82,7 @@ export class LeaseWorld {
 
   /** Begins anew. @param scheduler who goes on next, where several act at once. */
   async reset(scheduler: fc.Scheduler): Promise<Harbour> {
+    this.played.scenarios += 1;
     this.scheduler = scheduler;
     [this.executing, this.lost, this.issues] = [[], [], 0];
     const { setting, statement } = newSetting(this.root);

@@ -36,6 +36,7 @@ describe('leases', () => {
     world = await LeaseWorld.of(apps);
   });
   afterAll(async () => {
+    console.log(`${world.played.scenarios} scenarios, ${world.played.steps} steps`);
     await world.close();
     for (const app of apps.toReversed()) await app.close();
   });

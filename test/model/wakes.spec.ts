@@ -29,6 +29,7 @@ describe('wakes and runs', () => {
     world = await World.of(app);
   });
   afterAll(async () => {
+    console.log(`${world.played.scenarios} scenarios, ${world.played.steps} steps`);
     await world.close();
     await app.close();
   });

@@ -44,6 +44,8 @@ export const emptyModel = (): Model => ({
 export class World {
   readonly api: ApiClient;
   readonly steps: Steps;
+  /** Since the start. */
+  readonly played = { scenarios: 0, steps: 0 };
   agents: string[] = [];
   issues: string[] = [];
 
@@ -63,6 +65,7 @@ export class World {
 
   /** Begins anew. */
   async reset(): Promise<void> {
+    this.played.scenarios += 1;
     await this.query('truncate companies, activity_rows, idempotency_keys cascade');
     const companyId = v7();
     await this.query(

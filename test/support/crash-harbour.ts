@@ -1,8 +1,9 @@
-import { appendFile, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { verifyRecord } from '../../src/activity/verify/verify-record.js';
-import { CrashProxy, type CrashPoint } from './crash-proxy.js';
+import type { CrashPoint } from './crash-point.js';
+import { CrashProxy } from './crash-proxy.js';
 import { eventually } from './eventually.js';
 import { Scenario } from './scenario.js';
 import { ServerProcess } from './server-process.js';
@@ -21,11 +22,20 @@ interface Cast {
 /** Long enough for a busy machine; what is seen ends the wait. */
 const SETTLED_MS = 90_000;
 
+/** What came of a crash. */
+export interface Crash {
+  readonly at: CrashPoint;
+  readonly problems: string[];
+}
+
 /** A server process that dies where it is told to, and its successors on the same database and home. */
 export class CrashHarbour {
   private server!: ServerProcess;
+  private isDead = false;
   /** Where lines are added by what is executed. */
   private readonly tally: string;
+  /** Where what is executed waits for a file with the name of its run. */
+  private readonly gates: string;
 
   private constructor(
     private readonly database: TestDatabase,
@@ -33,45 +43,43 @@ export class CrashHarbour {
     private readonly home: string,
   ) {
     this.tally = path.join(home, 'executed');
+    this.gates = path.join(home, 'gates');
   }
 
-  static async open(): Promise<CrashHarbour> {
+  /** @param onPassed told of every boundary that a process comes by. */
+  static async open(onPassed: (point: CrashPoint) => void): Promise<CrashHarbour> {
     const database = await createTestDatabase();
     const home = await mkdtemp(path.join(tmpdir(), 'berth-crash-'));
-    const harbour = new CrashHarbour(database, await CrashProxy.start(database.url), home);
+    const harbour = new CrashHarbour(database, await CrashProxy.start(database.url, onPassed), home);
     await appendFile(harbour.tally, '');
+    await mkdir(harbour.gates);
     await harbour.start();
     return harbour;
   }
 
-  /** Plays a story to its end. @returns every point that it came by. */
-  async record(story: Story): Promise<CrashPoint[]> {
-    const cast = await this.cast(story);
-    this.proxy.takePassed();
-    await this.play(story, cast);
-    await this.settled(cast);
-    return this.proxy.takePassed();
-  }
-
   /**
-   * Plays a story in which the process dies at a point, and lets another process go on from there.
-   * @returns the problems found afterwards; null when the story never came by there.
+   * Plays a story in which the process dies at the first point that is wanted, and lets another process go on from there.
+   * @returns null when the story came to its end without coming by such a point.
    */
-  async crash(story: Story, point: CrashPoint): Promise<string[] | null> {
+  async crash(story: Story, wants: (point: CrashPoint) => boolean): Promise<Crash | null> {
     const cast = await this.cast(story);
-    let isDead = false;
-    const died = this.proxy.crashAt(point, () => process.kill(this.server.pid, 'SIGKILL')).then(() => (isDead = true));
+    const died = this.proxy.crashAt(wants, () => {
+      this.isDead = true;
+      process.kill(this.server.pid, 'SIGKILL');
+    });
     const played = this.play(story, cast).then(() => this.settled(cast));
-    const playedOut = await Promise.race([died.then(() => false), played.then(() => true)]).catch(() => false);
+    const at = await Promise.race([died, played.then(() => null)]).catch((error: unknown) => {
+      if (this.isDead) return died;
+      throw error;
+    });
     this.proxy.callOff();
-    if (playedOut) return isDead ? ['it died when all was over'] : null;
-    await Promise.all([died, played.catch(() => undefined), this.server.ended]);
+    if (!at) return null;
+    await Promise.all([played.catch(() => undefined), this.server.ended]);
+    // What it died before is not lost a second time.
+    await mkdir(this.lossOf(cast.companyId), { recursive: true });
     await this.timePasses();
     await this.start();
-    // Whoever was not answered asks again.
-    await this.wake(cast);
-    await this.settled(cast);
-    return this.problems(cast);
+    return { at, problems: await this.problemsAfter(story, cast).catch((error: unknown) => [String(error)]) };
   }
 
   async close(): Promise<void> {
@@ -86,6 +94,7 @@ export class CrashHarbour {
   }
 
   private async start(): Promise<void> {
+    this.isDead = false;
     this.server = await ServerProcess.spawn({
       ...{ BERTH_HOME: this.home, BERTH_DATABASE_URL: this.proxy.url, BERTH_RUNNER_SLOTS: '2' },
     }).ready();
@@ -100,19 +109,21 @@ export class CrashHarbour {
     };
     const { status } = await this.user.api.post(`/companies/${companyId}/environments`, environment);
     if (status !== 201) throw new Error(`The environment was answered ${status}`);
-    const script = `echo $PAPERCLIP_RUN_ID >> '${this.tally}'`;
-    const once = `mkdir '${this.home}/${companyId}' 2>/dev/null && sleep 600; true`;
-    const first = await this.user.agent(companyId, story === 'loss' ? `${script}; ${once}` : script);
-    const second = await this.user.agent(companyId, script);
+    const count = `echo $PAPERCLIP_RUN_ID >> '${this.tally}'; echo Under way.`;
+    const wait = `until [ -e '${this.gates}/'$PAPERCLIP_RUN_ID ]; do sleep 0.02; done`;
+    const once = `mkdir '${this.lossOf(companyId)}' 2>/dev/null && sleep 600`;
+    const first = await this.user.agent(companyId, [count, ...(story === 'loss' ? [once] : []), wait].join('; '));
+    const second = await this.user.agent(companyId, [count, wait].join('; '));
     return { companyId, first, second, issueId: await this.user.issue(companyId) };
   }
 
   private async play(story: Story, cast: Cast): Promise<void> {
     await this.wake(cast);
     if (story === 'life') return;
-    const began = () =>
-      this.query(`select 1 from heartbeat_runs where company_id = $1 and invocation is not null`, cast);
-    await eventually(began, ({ length }) => length > 0, SETTLED_MS);
+    await this.see(
+      () => this.called(cast),
+      (runs) => runs.length > 0,
+    );
     await this.query(`update environment_leases set ${PAST} where status = 'active' and company_id = $1`, cast);
   }
 
@@ -122,8 +133,10 @@ export class CrashHarbour {
     }
   }
 
-  /** What nobody renews has run out, and what nobody makes any more has had its time. */
+  /** What nobody renews has run out, and what nobody makes any more has had its time; once PostgreSQL is done with the dead. */
   private async timePasses(): Promise<void> {
+    const sessions = () => this.database.query(SESSIONS);
+    await eventually(sessions, ({ length }) => length === 0, SETTLED_MS);
     await this.database.query(`update environment_leases set ${PAST} where status = 'active'`);
     await this.database.query(
       `update environment_places set realise_deadline_at = least(realise_deadline_at, now()),
@@ -131,14 +144,38 @@ export class CrashHarbour {
     );
   }
 
-  /** Everything that was wanted has come to its end, and is cleaned up. */
+  /** Everything that was wanted has come to its end, and is cleaned up. Each run ends once it is noted what it called. */
   private async settled(cast: Cast): Promise<void> {
-    const open = () => this.query(OPEN, cast);
-    await eventually(open, ({ length }) => length === 0, SETTLED_MS);
+    const open = async () => {
+      for (const { id } of await this.called(cast)) await writeFile(path.join(this.gates, id), '');
+      return this.query(OPEN, cast);
+    };
+    await this.see(open, ({ length }) => length === 0);
   }
 
-  private async problems(cast: Cast): Promise<string[]> {
-    const found = (await this.query<{ problem: string }>(PROBLEMS, cast)).map(({ problem }) => problem);
+  private called(cast: Cast): Promise<{ id: string }[]> {
+    return this.query(
+      `select id from heartbeat_runs where company_id = $1 and invocation is not null and finished_at is null`,
+      cast,
+    );
+  }
+
+  /** Looks until that can be seen, or the process has died. */
+  private async see<T>(look: () => Promise<T>, fits: (seen: T) => boolean): Promise<void> {
+    await eventually(look, (seen) => this.isDead || fits(seen), SETTLED_MS);
+  }
+
+  /** Made by the first run that is to be lost: no later one is. */
+  private lossOf(companyId: string): string {
+    return path.join(this.home, companyId);
+  }
+
+  /** @throws Error when it does not come to an end. */
+  private async problemsAfter(story: Story, cast: Cast): Promise<string[]> {
+    // Whoever was not answered asks again.
+    await this.wake(cast);
+    await this.settled(cast);
+    const found = (await this.query<{ problem: string }>(problemsOf(story), cast)).map(({ problem }) => problem);
     const results = await verifyRecord(this.database.url, 30);
     found.push(...results.flatMap(({ divergences }) => divergences.map(({ sentence }) => sentence)));
     const executed = (await readFile(this.tally, 'utf8')).trim().split('\n');
@@ -160,6 +197,8 @@ export class CrashHarbour {
   }
 }
 
+const SESSIONS = `
+  select pid from pg_stat_activity where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()`;
 const PAST = `expires_at = acquired_at + interval '1 millisecond'`;
 
 /** What is under way, or was never begun: each agent has a wake that came to something. */
@@ -171,12 +210,18 @@ const OPEN = `
   union all select id from agents a where company_id = $1
     and not exists (select from heartbeat_runs r where r.agent_id = a.id)`;
 
-const PROBLEMS = `
+/** Where a run was lost before the crash its retry may be lost by it, and what was lost twice is not tried again. */
+const LOST_TWICE: Record<Story, string> = {
+  life: 'false',
+  loss: `every(error_code = 'process_lost') and count(*) = 2`,
+};
+
+const problemsOf = (story: Story) => `
   select format('Of the runs of agent %s %s succeeded, the last is %s', agent_id, count(*) filter (where status = 'succeeded'),
       (array_agg(status order by id desc))[1]) as problem
     from heartbeat_runs where company_id = $1 group by agent_id
-    having count(*) filter (where status = 'succeeded') <> 1 or (array_agg(status order by id desc))[1] <> 'succeeded'
-      or count(*) > 2
+    having (count(*) filter (where status = 'succeeded') <> 1 or (array_agg(status order by id desc))[1] <> 'succeeded'
+      or count(*) > 2) and (${LOST_TWICE[story]}) is not true
   union all select format('The run %s has %s and %s', id, status, error_code) from heartbeat_runs
     where company_id = $1 and status <> 'succeeded' and error_code is distinct from 'process_lost'
   union all select format('The run %s has %s successors', retry_of_run_id, count(*)) from heartbeat_runs

@@ -1,46 +1,37 @@
-import { createHash } from 'node:crypto';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { Client } from 'pg';
+import { pointsAt, type CrashPoint } from './crash-point.js';
+import { ProtocolMessages } from './protocol-messages.js';
 import { SentStatements } from './sent-statements.js';
 
-/** A moment between two statements at which a process can die. */
-export interface CrashPoint {
-  /** The same for the same statement after the same ones in its transaction. */
-  readonly key: string;
-  /** Before the statement reaches the server; or when it has been carried out and its answer is not heard. */
-  readonly when: 'before' | 'after';
-  /** The transaction's statements up to this one; this one alone outside of a transaction. */
-  readonly statements: readonly string[];
-}
-
 interface OrderedCrash {
-  readonly key: string;
+  readonly wants: (point: CrashPoint) => boolean;
   readonly kill: () => void;
-  readonly happened: () => void;
+  readonly happened: (point: CrashPoint) => void;
 }
 
-/** The last message of an answer: the server is ready for what comes next. */
-const READY_FOR_QUERY = Buffer.from([0x5a, 0, 0, 0, 5]);
-const READY_BYTES = READY_FOR_QUERY.length + 1;
-const WRITES = /^(insert|update|delete|with\b.*\b(insert|update|delete)\b)/s;
-
-/** Stands between processes and PostgreSQL, knows the boundaries of what they send, and kills one exactly there. */
+/**
+ * Stands between processes and PostgreSQL, knows the boundaries of what they send, and kills one exactly there. On each
+ * connection one statement at a time is let through, when the one before has been answered: however many are sent
+ * together, all before a boundary have been carried out, and nothing after it.
+ */
 export class CrashProxy {
   private readonly connections = new Set<Connection>();
-  private points = new Map<string, CrashPoint>();
   private ordered: OrderedCrash | null = null;
 
   private constructor(
     private readonly server: Server,
     private readonly database: Client,
+    private readonly onPassed: (point: CrashPoint) => void,
   ) {
     server.on('connection', (client) => this.accept(client));
   }
 
-  static async start(databaseUrl: string): Promise<CrashProxy> {
+  /** @param onPassed told of every point that somebody comes by. */
+  static async start(databaseUrl: string, onPassed: (point: CrashPoint) => void): Promise<CrashProxy> {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    return new CrashProxy(server, new Client(databaseUrl));
+    return new CrashProxy(server, new Client(databaseUrl), onPassed);
   }
 
   /** The database's address by way of this proxy. */
@@ -50,19 +41,12 @@ export class CrashProxy {
     return `postgres://${user}:${encodeURIComponent(password ?? '')}@127.0.0.1:${port}/${database}`;
   }
 
-  /** Everything that was passed since the last call, in the order in which it came first. */
-  takePassed(): CrashPoint[] {
-    const passed = [...this.points.values()];
-    this.points = new Map();
-    return passed;
+  /** Kills whoever next comes to a point that is wanted. @returns a promise of its having happened, and where. */
+  crashAt(wants: (point: CrashPoint) => boolean, kill: () => void): Promise<CrashPoint> {
+    return new Promise((happened) => (this.ordered = { wants, kill, happened }));
   }
 
-  /** Kills whoever next comes to this point. @returns a promise of its having happened. */
-  crashAt({ key }: CrashPoint, kill: () => void): Promise<void> {
-    return new Promise((happened) => (this.ordered = { key, kill, happened }));
-  }
-
-  /** Whoever comes there now lives on. */
+  /** Whoever comes to such a point now lives on. */
   callOff(): void {
     this.ordered = null;
   }
@@ -82,13 +66,13 @@ export class CrashProxy {
 
   /** @returns whether the process has died of it. */
   private pass(point: CrashPoint): boolean {
-    if (!this.points.has(point.key)) this.points.set(point.key, point);
+    this.onPassed(point);
     const { ordered } = this;
-    if (ordered?.key !== point.key) return false;
+    if (!ordered?.wants(point)) return false;
     this.ordered = null;
     ordered.kill();
     this.drop();
-    ordered.happened();
+    ordered.happened(point);
     return true;
   }
 
@@ -98,13 +82,32 @@ export class CrashProxy {
   }
 }
 
+/** Messages that are carried out together, and the statements among them. */
+interface Request {
+  readonly messages: Buffer[];
+  readonly statements: string[];
+}
+
+/** After these PostgreSQL says when it is ready for what comes next. */
+const ENDS_REQUEST = new Set(['Q', 'S']);
+/** What prepares such a request. */
+const BELONGS_TO_REQUEST = new Set(['P', 'B', 'D', 'E', 'C']);
+const READY_FOR_QUERY = 'Z';
+const COMMAND_COMPLETE = 'C';
+/** Of what was carried out: a commit, or something that was done to rows. */
+const DID_SOMETHING = /^COMMIT|[1-9]\d*$/;
+
 class Connection {
+  private readonly toServer = new ProtocolMessages(false);
+  private readonly toClient = new ProtocolMessages(true);
   private readonly sent = new SentStatements();
+  private request: Request = { messages: [], statements: [] };
+  /** Whoever introduces himself is not answered in the same way, and who says goodbye not at all. */
+  private readonly requests: (Request & { isAnswered: boolean })[] = [];
+  /** The one that is being carried out, with what is for good once it has been. */
+  private underWay: { done: CrashPoint | undefined; didSomething: boolean } | null = null;
   /** The statements of the transaction that is open; null outside of one. */
   private transaction: string[] | null = null;
-  /** What was carried out when the next answer is complete. */
-  private asked: CrashPoint | null = null;
-  private tail: Buffer = Buffer.alloc(0);
 
   constructor(
     private readonly client: Socket,
@@ -113,56 +116,72 @@ class Connection {
   ) {
     client.on('data', (bytes) => this.fromClient(bytes));
     server.on('data', (bytes) => this.fromServer(bytes));
-    for (const socket of [client, server]) socket.on('error', () => undefined);
+    for (const socket of [client, server]) {
+      socket.setNoDelay(true);
+      socket.on('error', () => undefined);
+    }
     client.on('close', () => server.destroy());
     server.on('close', () => client.destroy());
   }
 
   destroy(): void {
+    this.requests.length = 0;
     this.client.destroy();
     this.server.destroy();
   }
 
   private fromClient(bytes: Buffer): void {
-    for (const text of this.sent.read(bytes)) if (this.dies(this.pointBefore(text))) return;
-    this.server.write(bytes);
+    for (const { type, bytes: message } of this.toServer.read(bytes)) {
+      this.request.messages.push(message);
+      this.request.statements.push(...this.sent.read(message));
+      if (BELONGS_TO_REQUEST.has(type)) continue;
+      this.requests.push({ ...this.request, isAnswered: ENDS_REQUEST.has(type) });
+      this.request = { messages: [], statements: [] };
+    }
+    this.goOn();
   }
 
   private fromServer(bytes: Buffer): void {
-    this.tail = Buffer.concat([this.tail, bytes]).subarray(-READY_BYTES);
-    if (this.asked && this.tail.subarray(0, -1).equals(READY_FOR_QUERY)) {
-      const { asked } = this;
-      this.asked = null;
-      if (this.dies(asked)) return;
+    const heard: Buffer[] = [];
+    for (const { type, bytes: message } of this.toClient.read(bytes)) {
+      if (this.underWay && type === COMMAND_COMPLETE) this.underWay.didSomething ||= DID_SOMETHING.test(tagOf(message));
+      if (this.underWay && type === READY_FOR_QUERY) {
+        const { done, didSomething } = this.underWay;
+        this.underWay = null;
+        if (done && didSomething && this.dies(done)) return;
+      }
+      heard.push(message);
     }
-    this.client.write(bytes);
+    this.client.write(Buffer.concat(heard));
+    this.goOn();
+  }
+
+  private goOn(): void {
+    while (!this.underWay && this.requests.length > 0) {
+      const { messages, statements, isAnswered } = this.requests.shift()!;
+      let done: CrashPoint | undefined;
+      for (const text of statements) {
+        const points = this.pointsOf(text);
+        if (points.before && this.dies(points.before)) return;
+        done = points.after ?? done;
+      }
+      if (isAnswered) this.underWay = { done, didSomething: false };
+      this.server.write(Buffer.concat(messages));
+    }
   }
 
   /** What is carried out for good is also a point once it is; anything else is undone with the connection. */
-  private pointBefore(text: string): CrashPoint {
-    if (text === 'begin') this.transaction = [];
-    else this.transaction?.push(text);
-    const statements = this.transaction ?? [text];
-    const isFinal = text === 'commit' || (this.transaction === null && WRITES.test(text));
-    if (isFinal) this.asked = pointAt('after', statements);
-    const point = pointAt('before', statements);
+  private pointsOf(text: string): ReturnType<typeof pointsAt> {
+    if (text === 'begin') {
+      this.transaction = [];
+      return {};
+    }
+    const points = pointsAt(text, this.transaction);
     if (text === 'commit' || text === 'rollback') this.transaction = null;
-    return point;
+    else this.transaction?.push(text);
+    return points;
   }
 }
 
-function pointAt(when: CrashPoint['when'], statements: readonly string[]): CrashPoint {
-  const normal = statements.map(normalised);
-  const key = createHash('sha256')
-    .update(`${when} ${normal.join('\n')}`)
-    .digest('hex')
-    .slice(0, 12);
-  return { key, when, statements: normal };
-}
-
-/** However many rows or values it has. */
-const normalised = (text: string) =>
-  text
-    .replaceAll(/\s+/g, ' ')
-    .replaceAll(/\$\d+/g, '$')
-    .replaceAll(/(\((?:(?:\$|default|null)(?:, )?)+\)(?:, )?)+/g, '($)');
+/** As in `UPDATE 1`. */
+const tagOf = (commandComplete: Buffer) => commandComplete.subarray(5, -1).toString();

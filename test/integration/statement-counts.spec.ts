@@ -46,7 +46,7 @@ describe('what is sent to the database', () => {
     await wake(count);
     let runs: ClaimedRun[] = [];
     expect(await countSent(async () => (runs = await start(count)))).toEqual({
-      roundTrips: 6,
+      roundTrips: 5,
       statements: 7,
       commits: 1,
     });

@@ -85,20 +85,21 @@ export class ClaimRuns {
     await this.places.takeOver(
       starting.flatMap(({ seat, leaseId }) => (seat.kept ? [{ id: seat.kept.id, leaseId }] : [])),
     );
-    // None of these needs what another one answers.
-    const [leases] = await answers([
-      this.leases.acquire(starting.map((one) => this.leaseFor(one))),
-      this.markRunning(starting),
-      this.places.begin(starting.flatMap((one) => newPlace(one))),
-    ]);
-    await this.events.record(
-      starting.map(
-        ({ run: { id, company_id: companyId, agent_id: agentId, issue_id: issueId }, leaseId }) =>
-          new HeartbeatStarted({ id, companyId, agentId }, { leaseId, host: this.identity.host, issueId }),
-      ),
+    const { host } = this.identity;
+    const started = starting.map(
+      ({ run: { id, company_id: companyId, agent_id: agentId, issue_id: issueId }, leaseId }) =>
+        new HeartbeatStarted({ id, companyId, agentId }, { leaseId, host, issueId }),
     );
+    const [leases] = await answers([
+      this.leases.acquire(
+        starting.map((one) => this.leaseFor(one)),
+        started,
+      ),
+      this.markRunning(starting),
+    ]);
+    await this.places.begin(starting.flatMap((one) => newPlace(one)));
     const deadline = sentAt + this.config.leaseTtlSec * 1000;
-    return starting.map((one) => claimedRun(one, leases.get(one.leaseId)!, this.identity.host, deadline));
+    return starting.map((one) => claimedRun(one, leases.get(one.leaseId)!, host, deadline));
   }
 
   private async mint(runs: readonly Pick<Candidate, 'id' | 'agentId' | 'companyId'>[]): Promise<Tokens> {

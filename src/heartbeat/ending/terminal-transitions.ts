@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
+import { answers } from '../../database/answers.js';
 import { DomainEvents } from '../../events/domain-events.js';
 import { EndLeases } from '../../leases/end-leases.js';
 import { ENDED_COLUMNS, endedRun, type EndedRow, type EndedRun } from '../runs/ended-run.js';
@@ -89,16 +90,14 @@ export class TerminalTransitions {
     );
     const notBefore = new Map(ends.map(({ runId, outcome }) => [runId, outcome.retryNotBefore]));
     const ended = rows.map((row) => endedRun(row, notBefore.get(row.id)));
-    await this.events.record(ended.map(endEvent));
-    await this.leases.end(
-      ended.map(({ leaseId, agentId, status, error, errorCode }) => ({
-        id: leaseId!,
-        status: leaseStatusFor(status, errorCode),
-        reason: status === 'succeeded' ? null : (error ?? errorCode),
-        agentId,
-        succeeded: status === 'succeeded',
-      })),
-    );
+    const leaseEnds = ended.map(({ leaseId, agentId, status, error, errorCode }) => ({
+      id: leaseId!,
+      status: leaseStatusFor(status, errorCode),
+      reason: status === 'succeeded' ? null : (error ?? errorCode),
+      agentId,
+      succeeded: status === 'succeeded',
+    }));
+    await answers([this.leases.end(leaseEnds), this.events.record(ended.map(endEvent))]);
     return ended;
   }
 

@@ -41,6 +41,11 @@ export class ServerMember {
     return this.server?.url ?? '';
   }
 
+  /** All that it has printed since its last start. */
+  get output(): string {
+    return this.server?.output ?? '';
+  }
+
   get pid(): number {
     return this.server?.pid ?? 0;
   }

@@ -2,12 +2,17 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Deployment } from './deployment.js';
 import { FAULTS, type FaultName, type PlannedFault } from './faults.js';
 
+/** How much longer than planned a fault may take until it is undone, in milliseconds: servers have to stop and start. */
+const PATIENCE_MS = 90_000;
+
 /** Carries out a plan of faults. */
 export class Storm {
   /** How often each was done. */
   readonly done = new Map<FaultName, number>();
   /** What could not be done or undone. */
   readonly errors: string[] = [];
+  /** What went on long after its time: a server does not stop, or does not start. */
+  readonly stuck: string[] = [];
   private readonly busy = new Set<unknown>();
   private readonly under = new Set<Promise<void>>();
 
@@ -38,7 +43,14 @@ export class Storm {
     this.busy.add(thing);
     try {
       this.done.set(name, (this.done.get(name) ?? 0) + 1);
-      await fault.inflict(this.deployment, member, forMs);
+      const under = fault.inflict(this.deployment, member, forMs);
+      const isOver = await Promise.race([under.then(() => true), delay(forMs + PATIENCE_MS, false, { ref: false })]);
+      if (isOver) return;
+      this.stuck.push(
+        `"${name}" was not over long after its time; ${member.name} said:\n${member.output.slice(-2000)}`,
+      );
+      await member.kill9();
+      await under;
     } catch (error) {
       this.errors.push(`${name}: ${String(error)}`);
     } finally {

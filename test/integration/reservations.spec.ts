@@ -1,4 +1,5 @@
 import { jest } from '@jest/globals';
+import { PooledClient } from '../../src/database/pooled-client.js';
 import { ReapLeases } from '../../src/heartbeat/ending/reap-leases.js';
 import { anyDriverIsLocal, Fleet } from '../support/fleet.js';
 import { Callers, type HeldDetails } from '../support/reservations.js';
@@ -6,6 +7,8 @@ import { rounds } from '../support/rounds.js';
 import type { ActivityEntry } from '../support/scenario.js';
 import { startStillApp } from '../support/still-app.js';
 import type { TestApp } from '../support/test-app.js';
+
+type Query = (this: PooledClient, ...args: unknown[]) => Promise<unknown>;
 
 const LEASE_TTL_SEC = 60;
 
@@ -44,6 +47,36 @@ describe('a reservation', () => {
     apps[0].database.query(`update environment_leases set expires_at = acquired_at + interval '1 ms' where id = $1`, [
       leaseId,
     ]);
+
+  /** Does something just before the next statement like that is sent. */
+  const before = (matching: RegExp, work: () => Promise<unknown>) => {
+    const query = Reflect.get(PooledClient.prototype, 'query') as unknown as Query;
+    const spy = jest.spyOn(PooledClient.prototype as unknown as { query: Query }, 'query');
+    spy.mockImplementation(async function (this: PooledClient, ...args) {
+      if (!matching.test(String(args[0]))) return query.apply(this, args);
+      spy.mockRestore();
+      await work();
+      return query.apply(this, args);
+    });
+  };
+
+  describe('of an environment that changes meanwhile', () => {
+    it('gets a slot that is free now, where another holder has gone since it was counted', async () => {
+      callers = await callersOf(2, 'pier');
+      const first = await callers.acquire();
+      await callers.acquire();
+      before(/workspace_elsewhere/, () => callers.release(first));
+      expect(await callers.acquire()).toMatchObject({ slot: first.slot });
+    });
+
+    it('is not refused because a capacity was set that it does not exceed', async () => {
+      callers = await callersOf(null, 'pier');
+      before(/from environments where .* for share/s, () =>
+        api().patch(`/environments/${callers.environmentId}`, { capacity: 2 }),
+      );
+      expect(await callers.acquire()).toMatchObject({ slot: 1 });
+    });
+  });
 
   describe('that can be had', () => {
     it('is granted at once, and says who holds it', async () => {

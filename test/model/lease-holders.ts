@@ -29,7 +29,6 @@ abstract class Asking extends LeaseStep<Granted> {
 }
 
 const REFUSED: Record<string, string> = { environment_archived: 'archived' };
-const NOBODY_AFTER = Infinity;
 
 export class Ask extends Asking {
   constructor(
@@ -53,7 +52,8 @@ export class Ask extends Asking {
   follow(model: Harbour, granted: Granted, world: LeaseWorld): void {
     // A run that has ended, or whose lease has run out, holds nothing more.
     if (granted === 'run_not_running' && this.by !== null) return;
-    this.grant(model, { ...world.spots[this.spot], since: NOBODY_AFTER }, granted, world);
+    // Since the clock was set back, those who wait may seem to have come later.
+    this.grant(model, { ...world.spots[this.spot], since: Date.now() }, granted, world);
   }
 }
 

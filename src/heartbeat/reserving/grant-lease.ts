@@ -33,6 +33,8 @@ interface Target {
   mode: 'shared' | 'exclusive' | null;
   workspace_archived: boolean | null;
   workspace_elsewhere: boolean | null;
+  /** Which of the environment's slots are held: as old as the obstacle, so that a slot is free where there is room. */
+  slots: number[];
 }
 
 /** Grants leases that are asked for by name, under the same locks as those of runs that start. */
@@ -53,7 +55,14 @@ export class GrantLease {
    * @throws ObstructedError, RunNotRunningError, UnusableTargetError, CompanyArchivedError, WorkspaceOccupiedError,
    *   SlotTakenError; the transaction is then over.
    */
-  grant(wish: LeaseWish, place: QueuePlace | null): Promise<EnvironmentLease> {
+  async grant(wish: LeaseWish, place: QueuePlace | null): Promise<EnvironmentLease> {
+    let lease: EnvironmentLease | null = null;
+    while (!lease) lease = await this.tryToGrant(wish, place);
+    return lease;
+  }
+
+  /** @returns null where the environment was given a capacity just before it was held, so that its room was not. */
+  private tryToGrant(wish: LeaseWish, place: QueuePlace | null): Promise<EnvironmentLease | null> {
     return inTransaction(this.em, async () => {
       await this.companies.requireActive(wish.companyId);
       const run = wish.heartbeatRunId === null ? null : await this.holdRun(wish.heartbeatRunId);
@@ -61,10 +70,11 @@ export class GrantLease {
       assertTakesLeases(environment);
       const target = await this.look(wish, place);
       assertUsable(target);
-      const obstacle = target.obstacle ?? (environment.counted ? null : 'environment_at_capacity');
+      const { obstacle } = target;
       // Nothing but room is made by having a place give way.
       if (obstacle === 'environment_at_capacity') throw new ObstructedError(obstacle, warmIn(environment));
       if (obstacle) throw new ObstructedError(obstacle);
+      if (!environment.counted) return null;
       const request = this.requestFor(wish, environment, target, run);
       await this.leases.acquire([request]);
       if (place) await this.em.execute('delete from lease_requests where id = ?', [place.id]);
@@ -95,7 +105,9 @@ export class GrantLease {
     await this.em.execute('select 1 from execution_workspaces where id = ? for share', [executionWorkspaceId]);
     const [target] = await this.em.execute<[Target]>(
       `select ${obstacle('0')} as obstacle, w.mode, w.status = 'archived' as workspace_archived,
-         w.environment_id <> e.id as workspace_elsewhere
+         w.environment_id <> e.id as workspace_elsewhere,
+         array(select h.slot from environment_leases h
+           where h.environment_id = e.id and h.held_until is null and h.slot is not null) as slots
        from (select ?::uuid as company_id, ?::uuid as environment_id, ?::uuid as execution_workspace_id,
          coalesce(?::timestamptz, clock_timestamp()) as since) x
        join environments e on e.id = x.environment_id
@@ -109,7 +121,7 @@ export class GrantLease {
   private requestFor(
     wish: LeaseWish,
     environment: ChosenEnvironment,
-    { mode }: Target,
+    { mode, slots }: Target,
     run: HoldingRun | null,
   ): LeaseRequest {
     const { companyId, environmentId, executionWorkspaceId, heartbeatRunId, holder } = wish;
@@ -122,7 +134,7 @@ export class GrantLease {
       agentId: run?.agentId ?? null,
       runLeaseId: run?.leaseId ?? null,
       leasePolicy: 'ephemeral',
-      slot: environment.capacity === null ? null : lowestFree(environment.slots),
+      slot: environment.capacity === null ? null : lowestFree(new Set(slots)),
       placeId: null,
       providerLeaseId: null,
       runnerId: null,

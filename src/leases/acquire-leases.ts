@@ -83,16 +83,19 @@ export class AcquireLeases {
     await this.em.flush();
   }
 
-  /** The clock may have been set back since the slot or workspace was last held: time goes on from there. */
+  /**
+   * The clock may have been set back since the slot or workspace was last held: time goes on from there. Whoever held it
+   * for no time then began when the next one did.
+   */
   private insert(requests: LeaseRequest[]) {
     return this.em.execute<{ id: string; fencing_token: string; acquired_at: string; expires_at: string }[]>(
       `with wanted as materialized (
          select x.*, greatest(clock_timestamp(),
            (select h.held_until from environment_leases h where h.environment_id = x."environmentId" and h.slot = x.slot
-            order by h.acquired_at desc limit 1),
+            order by h.acquired_at desc, h.held_until desc limit 1),
            (select h.released_at from environment_leases h
             where h.execution_workspace_id = x."executionWorkspaceId" and h.workspace_mode = 'exclusive'
-            order by h.acquired_at desc limit 1)) as at
+            order by h.acquired_at desc, h.released_at desc limit 1)) as at
          from jsonb_to_recordset(?::jsonb) as x(id uuid, "companyId" uuid, "environmentId" uuid,
            "executionWorkspaceId" uuid, "workspaceMode" text, "issueId" uuid, "heartbeatRunId" uuid, "runLeaseId" uuid,
            holder text, "leasePolicy" text, driver text, slot integer, "placeId" uuid, "providerLeaseId" text,

@@ -114,6 +114,27 @@ describe('an environment with a capacity', () => {
     expect(Number(after.fencing_token)).toBeGreaterThan(Number(before.fencing_token));
   });
 
+  it('is taken over no earlier than it was given up when the one before that began at the same time, and ended', async () => {
+    await fleet.wake(await agentThere(), 3);
+    for (let n = 0; n < 2; n++) await steps.end(await steps.started(), outcome.succeeded());
+    // The later one first: what was written last is found first.
+    for (const [token, held] of [
+      ['max', '1 hour'],
+      ['min', '0'],
+    ]) {
+      await app.database.query(
+        `update environment_leases set acquired_at = at, last_used_at = at, expires_at = at + interval '1 minute',
+           lifetime_ends_at = at + interval '2 hours', released_at = at + $2::interval, held_until = at + $2::interval
+         from (select date_trunc('hour', now()) + interval '2 hours' as at) x
+         where fencing_token = (select ${token}(fencing_token) from environment_leases where environment_id = $1)`,
+        [environmentId, held],
+      );
+    }
+    await steps.started();
+    const [, before, after] = await leasesThere();
+    expect(after.acquired_at).toEqual(before.held_until);
+  });
+
   it('does not hold up runs that go elsewhere', async () => {
     const agentId = await agentThere();
     await fleet.wake(agentId, 3);

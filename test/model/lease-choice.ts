@@ -3,8 +3,8 @@ import { Ask, LeaveLine, StandInLine, TryInLine, Write } from './lease-holders.j
 import type { Harbour } from './lease-model.js';
 import { Clock, Force, Reap, Revoke, SetCapacity, Steer, Sweep } from './lease-operators.js';
 import { Crash, Dispatch, Finish, Heartbeat, MakePlace, Wake } from './lease-runners.js';
-import { Together, type LeaseStep } from './lease-steps.js';
-import { SPOTS } from './lease-setting.js';
+import { InTurn, Together, type LeaseStep } from './lease-steps.js';
+import { SPOTS, SPOTS_WITH_PLACES } from './lease-setting.js';
 import type { LeaseWorld } from './lease-world.js';
 
 const index = fc.nat(5);
@@ -49,12 +49,21 @@ const together = fc
   .array(fc.oneof(...atOnce), { minLength: 2, maxLength: 3 })
   .map((steps) => new Together(steps.filter(isPossible)));
 
+/** A run leaves a place, and another one comes that may take it over. */
+const succession = fc
+  .tuple(fc.constantFrom(...SPOTS_WITH_PLACES), fc.constantFrom('succeeded', 'succeeded', 'transient', 'shut down'))
+  .map(([at, how]) => {
+    const starts = [new Wake(0, at), new Dispatch()];
+    return new InTurn([...starts, new MakePlace(0), ...starts.slice(0, 1), new Finish(0, how, false), new Dispatch()]);
+  });
+
 /** What is listed twice happens more often. */
 export const anyLeaseStep: fc.Arbitrary<fc.AsyncCommand<Harbour, LeaseWorld>>[] = [
   ...[wake, wake, wake, dispatch, dispatch, dispatch, makePlace, makePlace, finish, finish, heartbeat],
   ...[ask, ask, standInLine, standInLine, tryInLine, tryInLine, write, write],
   ...[reap, reap, sweep, clock, clock, capacity, steer, revoke, force],
   ...[together, together, together, together, together],
+  ...[succession, succession, succession],
   index.map((at) => new LeaveLine(at)),
   fc.constant(new Crash()),
 ];

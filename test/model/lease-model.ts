@@ -125,7 +125,8 @@ export class Harbour {
     return holding.filter(({ place, runId, workspace }) => {
       if (place?.state === 'retained') return runId === run.retryOf;
       const fits = places === 'warm' || workspace?.id === run.workspace?.id;
-      return place?.state === 'warm' && fits && this.ahead(run) === 0;
+      // Where there is room for everybody nobody waits for it.
+      return place?.state === 'warm' && fits && (capacity === null || this.ahead(run) === 0);
     });
   }
 

@@ -72,6 +72,7 @@ function takeOver(lease: Lease, kept: Lease): void {
 
 /** The driver has made a run's place. */
 export class MakePlace extends LeaseStep<{ run: ClaimedRun; ready: boolean } | null> {
+  /** @param index the newest being the first. */
   constructor(private readonly index: number) {
     super();
   }
@@ -81,17 +82,20 @@ export class MakePlace extends LeaseStep<{ run: ClaimedRun; ready: boolean } | n
   }
 
   async act(_model: Harbour, world: LeaseWorld, process: number) {
-    const run = pick(world.executing, this.index);
-    if (!run?.place || run.place.takenOver) return null;
-    return { run, ready: await world.apps[process].get(SettlePlaces).ready(run.place.id, run.lease, 'a directory') };
+    const making = world.executing.filter(({ place }) => place && !place.takenOver);
+    const run = pick(making.toReversed(), this.index);
+    if (!run) return null;
+    return { run, ready: await world.apps[process].get(SettlePlaces).ready(run.place!.id, run.lease, 'a directory') };
   }
 
   follow(model: Harbour, told: { run: ClaimedRun; ready: boolean } | null): void {
     if (!told) return;
     const lease = model.lease(told.run.lease.id);
     const isHeld = model.isHeld(lease, Date.now());
-    this.expectTold(told.ready, isHeld || lease.place!.state === 'in_use');
-    if (isHeld) lease.place!.state = 'in_use';
+    const place = lease.place!;
+    // Somebody else may have it by now.
+    this.expectTold(told.ready, isHeld || (place.holder === lease && place.state === 'in_use'));
+    if (isHeld) place.state = 'in_use';
   }
 }
 
@@ -142,7 +146,7 @@ export class Finish extends LeaseStep<{ run: ClaimedRun; ended: boolean } | null
   }
 
   async act(_model: Harbour, world: LeaseWorld, process: number) {
-    const run = pick(this.late ? world.lost : world.executing, this.index);
+    const run = pick((this.late ? world.lost : world.executing).toReversed(), this.index);
     return run ? { run, ended: await world.steps[process].end(run, OUTCOMES[this.outcome]()) } : null;
   }
 

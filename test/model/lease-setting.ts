@@ -24,6 +24,11 @@ export interface Spot {
 }
 export const SPOTS = BERTHS.length + Object.values(WORKSPACES).flat().length;
 
+/** Those at which a run gets a place, that may be kept for another one. */
+export const SPOTS_WITH_PLACES = BERTHS.flatMap(({ name, places }) =>
+  Array.from({ length: 1 + WORKSPACES[name].length }, () => places !== 'none'),
+).flatMap((hasPlaces, at) => (hasPlaces ? [at] : []));
+
 /** Everything that is there before anybody does something. */
 export interface Setting {
   readonly companyId: string;

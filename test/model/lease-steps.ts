@@ -66,6 +66,23 @@ export class Together implements fc.AsyncCommand<Harbour, LeaseWorld> {
   }
 }
 
+/** One after the other, as each alone: what seldom comes together by chance. */
+export class InTurn implements fc.AsyncCommand<Harbour, LeaseWorld> {
+  constructor(private readonly steps: LeaseStep[]) {}
+
+  check(): boolean {
+    return true;
+  }
+
+  async run(model: Harbour, world: LeaseWorld): Promise<void> {
+    for (const step of this.steps) if (step.check(model)) await step.run(model, world);
+  }
+
+  toString(): string {
+    return `InTurn(${this.steps.map(String).join(', ')})`;
+  }
+}
+
 function orders(items: number[]): number[][] {
   if (items.length < 2) return [items];
   return items.flatMap((first) => orders(items.filter((item) => item !== first)).map((rest) => [first, ...rest]));

@@ -14,7 +14,7 @@ import { Interleaving } from '../support/interleaving.js';
 import { Steps } from '../support/still-app.js';
 import type { TestApp } from '../support/test-app.js';
 import { LEASE_INVARIANTS } from './lease-invariants.js';
-import { Harbour, holds, type Lease, type Place, type Waiter, type WaitingRun } from './lease-model.js';
+import { Harbour, holds, type Berth, type Lease, type Place, type Waiter, type WaitingRun } from './lease-model.js';
 import { newSetting, SPOTS, type Setting, type Spot } from './lease-setting.js';
 
 /** What waits at the beginning. */
@@ -187,9 +187,20 @@ export class LeaseWorld {
     const problems = found.map(({ rule, id, detail }) => `${rule}: ${id} (${detail})`);
     const rows = new Map((await this.query<LeaseRow>(LEASES)).map((row) => [row.id, row]));
     for (const lease of model.leases) problems.push(...differences(lease, rows.get(lease.id), places));
+    problems.push(...(await this.changed(model.berths)));
     for (const id of rows.keys()) if (!model.lease(id)) problems.push(`${id} is a lease that nobody acquired`);
     if (problems.length > 0) throw new Error(problems.join('\n'));
     await this.look(model);
+  }
+
+  /** How the environments are not as the model has them. */
+  private async changed(berths: Berth[]): Promise<string[]> {
+    const rows = await this.query<Berth>('select id, capacity, status from environments');
+    return berths.flatMap(({ id, name, capacity, status }) =>
+      rows.some((row) => row.id === id && row.capacity === capacity && row.status === status)
+        ? []
+        : [`${name} is not ${status} with a capacity of ${capacity}`],
+    );
   }
 
   /** @throws Error when record and tables disagree. */

@@ -137,11 +137,12 @@ export class Harbour {
     return status === 'archived' || (capacity !== null && holding.some(({ place }) => place?.state === 'warm'));
   }
 
-  /** A warm place gives way to whoever comes and does not fit: only where there is no room. */
+  /** A warm place gives way to whoever comes and does not fit, or has others before him: only where there is no room. */
   mayGiveWay({ holder: { environmentId } }: Place): boolean {
     const { capacity } = this.berth(environmentId);
+    const wanted = this.ahead({ environmentId, workspace: null, since: Infinity });
     // Where several act at once there may be room again since, or no limit any more.
-    return this.isCrowded || (capacity !== null && this.holding(environmentId).length >= capacity);
+    return this.isCrowded || (capacity !== null && this.holding(environmentId).length + wanted >= capacity);
   }
 
   /** @throws Error when that cannot have been acquired. */

@@ -41,9 +41,9 @@ describe('the history of what is handed on under contention', () => {
   /** Notes what the database refused to any process, which the dispatch would try again. */
   const watch = (leases: AcquireLeases) => {
     const acquire = leases.acquire.bind(leases);
-    jest.spyOn(leases, 'acquire').mockImplementation(async (requests) => {
+    jest.spyOn(leases, 'acquire').mockImplementation(async (...request) => {
       try {
-        return await acquire(requests);
+        return await acquire(...request);
       } catch (error) {
         refused.push(error);
         throw error;

@@ -1,15 +1,17 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import pg from 'pg';
 
 type Query = (this: pg.Client, ...args: unknown[]) => unknown;
 
 /**
- * Makes one statement of this process's next transaction fail on purpose. Only that transaction is counted: what other
- * connections send meanwhile, inside or outside transactions, goes through.
+ * Makes one statement of the next transaction fail on purpose that the test itself causes. Only that transaction is counted:
+ * what the process does besides, inside or outside transactions, goes through.
  */
 export class StatementFaults {
   private readonly original = Reflect.get(pg.Client.prototype, 'query') as Query;
   /** The texts of the counted statements, from `begin` up to the failed one or `commit`. */
   readonly sent: string[] = [];
+  private readonly caused = new AsyncLocalStorage<true>();
   private armed = false;
   private failIndex = Infinity;
   private counted: pg.Client | null = null;
@@ -28,6 +30,7 @@ export class StatementFaults {
   /** Counts the transaction that begins next: its statement with this index fails, `begin` being 0. */
   failAt(index: number): void {
     this.armed = true;
+    this.caused.enterWith(true);
     this.failIndex = index;
     this.counted = null;
     this.sent.length = 0;
@@ -74,7 +77,7 @@ export class StatementFaults {
   }
 
   private refuses(client: pg.Client, text: string): boolean {
-    if (this.armed && text === 'begin') {
+    if (this.armed && text === 'begin' && this.caused.getStore()) {
       this.armed = false;
       this.counted = client;
     }

@@ -1,6 +1,6 @@
 import { isRaw, JsonProperty, Utils } from '@mikro-orm/core';
 import { PostgreSqlConnection, PostgreSqlDriver, type Configuration } from '@mikro-orm/postgresql';
-import { CompiledQuery, type DatabaseConnection, type Kysely } from 'kysely';
+import { CompiledQuery, type ControlledTransaction, type DatabaseConnection, type Kysely } from 'kysely';
 import { isPlanOutdated } from './database-errors.js';
 
 /** A statement in PostgreSQL's own form: `$1`, `$2`, … for the values beside it. */
@@ -41,8 +41,17 @@ class BindingConnection extends PostgreSqlConnection {
   ): Promise<T> {
     const { sql, values } = this.bind(query, params);
     const statement = CompiledQuery.raw(sql, values);
-    const result = ctx ? await this.lines.get(ctx as object)!.executeQuery(statement) : await this.sendAlone(statement);
+    const line = ctx && this.lineOf(ctx as ControlledTransaction<unknown>);
+    const result = line ? await line.executeQuery(statement) : await this.sendAlone(statement);
     return this.transformRawResult<T>(result, method);
+  }
+
+  /** @throws Error once the transaction has ended: its line may be somebody else's by then. */
+  private lineOf(transaction: ControlledTransaction<unknown>): DatabaseConnection {
+    if (transaction.isCommitted || transaction.isRolledBack) {
+      throw new Error('A statement was asked for in a transaction that has ended');
+    }
+    return this.lines.get(transaction)!;
   }
 
   /** Unlike a transaction, which cannot go on after an error, what stands alone can be sent again. */

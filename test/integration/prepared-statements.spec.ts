@@ -73,9 +73,23 @@ describe('statements with values', () => {
     );
     expect(seen).toEqual([{ id: 4 }]);
     await expect(
-      transaction('insert into cargo (id) values (?)', 'update cargo set weight = 1 where id = ?'),
+      transaction('insert into cargo (id) values (?)', `update cargo set name = 'moved' where id = ?`),
     ).rejects.toThrow(/duplicate key/);
-    expect(await execute('select weight from cargo where id = ?', [4])).toEqual([{ weight: null }]);
+    expect(await execute('select name from cargo where id = ?', [4])).toEqual([{ name: null }]);
+  });
+
+  it.each([
+    ['committed', () => Promise.resolve()],
+    ['rolled back', () => Promise.reject(new Error('on purpose'))],
+  ])('are refused once their transaction was %s, whose connection is somebody else’s by then', async (_how, end) => {
+    const em = orm.em.fork();
+    let late: (() => Promise<unknown>) | undefined;
+    const transaction = em.transactional((inner) => {
+      late = () => inner.execute('select id from cargo where id = ?', [1]);
+      return end();
+    });
+    await transaction.catch(() => undefined);
+    await expect(late!()).rejects.toThrow(/transaction that has ended/);
   });
 
   it('never get a plan that reads a table whole only because that is small now', async () => {

@@ -41,7 +41,7 @@ class BindingConnection extends PostgreSqlConnection {
   ): Promise<T> {
     const { sql, values } = this.bind(query, params);
     const statement = CompiledQuery.raw(sql, values);
-    const line = ctx && this.lineOf(ctx as ControlledTransaction<unknown>);
+    const line = ctx ? this.lineOf(ctx as ControlledTransaction<unknown>) : null;
     const result = line ? await line.executeQuery(statement) : await this.sendAlone(statement);
     return this.transformRawResult<T>(result, method);
   }

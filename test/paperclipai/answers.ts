@@ -88,7 +88,7 @@ export const ANSWERS: Line[] = [
   ['secrets migrate-inline-env -C {company} --apply', () => ({ createdSecrets: 1, updatedAgents: 1 })],
   ['agent get {agent}', () => ({ adapterConfig: { env: { API_KEY: { type: 'secret_ref', secretId: id } } } })],
   [`agent update {agent} --payload-json '{"adapterConfig":{"env":{}}}'`, () => ({ adapterConfig: { env: {} } })],
-  ['secrets delete {secret} --yes', () => ({ deleted: true })],
+  ['secrets delete {secret} --yes --confirm {secret}', () => null],
 
   [
     'token agent create -C {company} --agent {agent} --name pass',

@@ -380,8 +380,9 @@ create view activity_log as
 
 -- Renewals. No index knows what a renewal changes, and a page has room for it: so it changes a row on its page and nothing
 -- else. The reaper looks at the active leases themselves, in the order of an index that forgets what has ended as it is
--- read; vacuum comes before what has ended since fills the other indexes of active leases.
-create index environment_leases_live on environment_leases (id) where status = 'active';
+-- read; vacuum comes before what has ended since fills the other indexes of active leases. Companies first, so that their
+-- lists of active leases come from it, too, however many of these statistics know of.
+create index environment_leases_live on environment_leases (company_id, id) where status = 'active';
 -- What a runner looks for each second among the runs that it executes.
 create index heartbeat_runs_wishes on heartbeat_runs (runner_id) where status = 'running' and cancel_at is not null;
 

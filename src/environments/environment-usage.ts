@@ -116,7 +116,7 @@ export class EnvironmentUsages {
     const rows = await this.em.execute<HolderRow[]>(
       `select l.id, l.heartbeat_run_id, l.holder, l.status, p.id as place_id, p.state, p.host, p.keep_until, p.parked_at
        from environment_leases l left join environment_places p on p.lease_id = l.id and p.state <> 'gone'
-       where l.environment_id = ? and ${HELD} order by l.id limit ${SHOWN_HOLDERS}`,
+       where l.environment_id = ? and ${HELD} order by l.fencing_token limit ${SHOWN_HOLDERS}`,
       [environmentId],
     );
     return rows.map((row) => ({

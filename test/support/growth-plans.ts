@@ -41,11 +41,7 @@ export class GrowthPlans {
     const client = new Client(databaseUrl);
     await client.connect();
     await client.query('begin');
-    await client.query(
-      `update pg_class set reltuples = reltuples * ${PRETENDED_FACTOR}
-       where relname = any($1) and relnamespace = 'public'::regnamespace`,
-      [GROWING],
-    );
+    await pretend(client);
     // What is written is taken back, and so need not agree with anything.
     await client.query(`set plan_cache_mode = force_generic_plan; set session_replication_role = replica`);
     const { rows } = await client.query<Index & { name: string }>(
@@ -77,6 +73,13 @@ export class GrowthPlans {
     await look().finally(() => this.client.query('rollback to complete'));
   }
 
+  /** Meanwhile statistics know of everything that there is, as they do once `autovacuum` has come by. */
+  async analysed(look: () => Promise<void>): Promise<void> {
+    await this.client.query('savepoint before; analyze');
+    await pretend(this.client);
+    await look().finally(() => this.client.query('rollback to before'));
+  }
+
   /** One whose values are refused the second time, like those of an insert, is only planned. */
   private async explain(statement: CapturedStatement): Promise<Node> {
     return this.explained('analyze, timing off, format json', statement).catch(() =>
@@ -105,6 +108,14 @@ export class GrowthPlans {
     if (!index || index.partial || !node.Filter || (node['Index Cond'] ?? '').includes(index.first)) return null;
     return `walks along all of ${node['Index Name']}`;
   }
+}
+
+async function pretend(client: Client): Promise<void> {
+  await client.query(
+    `update pg_class set reltuples = reltuples * ${PRETENDED_FACTOR}
+     where relname = any($1) and relnamespace = 'public'::regnamespace`,
+    [GROWING],
+  );
 }
 
 /** Each time: how often that is, other nodes say. */

@@ -14,6 +14,7 @@ import type { RunEnd } from './terminal-transitions.js';
 
 interface Due {
   id: string;
+  company_id: string;
   /** By which lease its run is held; null for a reservation. */
   run_lease_id: string | null;
   heartbeat_run_id: string | null;
@@ -33,8 +34,9 @@ interface Over extends Due {
 
 /** Small, because a page holds the agents and issues of its runs, and keeps the process from answering while it is written. */
 const PAGE = 25;
-const BEFORE_ALL = '00000000-0000-0000-0000-000000000000';
-const COLUMNS = 'id, run_lease_id, heartbeat_run_id, runner_id, host';
+const NIL = '00000000-0000-0000-0000-000000000000';
+const BEFORE_ALL = { company_id: NIL, id: NIL };
+const COLUMNS = 'id, company_id, run_lease_id, heartbeat_run_id, runner_id, host';
 
 /** Ends leases that nobody ends any more: what a dead runner left, and reservations that ran out or were revoked. */
 @Injectable()
@@ -56,7 +58,7 @@ export class ReapLeases {
   async reap(): Promise<number> {
     return runInScope({ actor: systemActor('reaper'), requestId: null }, async () => {
       let ended = 0;
-      for (let page = await this.due(BEFORE_ALL); page.length > 0; page = await this.due(page[page.length - 1].id)) {
+      for (let page = await this.due(BEFORE_ALL); page.length > 0; page = await this.due(page[page.length - 1])) {
         ended += await this.endPage(page);
       }
       return ended;
@@ -64,15 +66,16 @@ export class ReapLeases {
   }
 
   /**
-   * Looks at the active leases one by one, the oldest first: an index that knew when they expire would be written at each
+   * Looks at the active leases one by one, company by company, the oldest first: an index that knew when they expire would be written at each
    * renewal, which costs more. In the order of an index of its own, which forgets what has ended as it is read.
    */
-  private due(afterId: string): Promise<Due[]> {
+  private due(after: Pick<Due, 'company_id' | 'id'>): Promise<Due[]> {
     return this.em.execute<Due[]>(
       `select ${COLUMNS} from environment_leases
-       where status = 'active' and (expires_at <= clock_timestamp() or revoke_at <= clock_timestamp()) and id > ?::uuid
-       order by id limit ?`,
-      [afterId, PAGE],
+       where status = 'active' and (expires_at <= clock_timestamp() or revoke_at <= clock_timestamp())
+         and (company_id, id) > (?::uuid, ?::uuid)
+       order by company_id, id limit ?`,
+      [after.company_id, after.id, PAGE],
     );
   }
 

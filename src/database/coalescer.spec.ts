@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { Coalescer } from './coalescer.js';
 
 /** Carries out batches when the test says so, and keeps what they were. */
@@ -26,7 +27,8 @@ describe(Coalescer.name, () => {
   let desk: Desk;
   beforeEach(() => void (desk = new Desk()));
 
-  const coalescer = (isRetriable: boolean, max?: number) => new Coalescer(desk.carryOut, () => isRetriable, max);
+  const coalescer = (isRetriable: boolean, max?: number, utilisation = () => 0) =>
+    new Coalescer(desk.carryOut, () => isRetriable, { max, utilisation });
   /** Asks for all at once, and answers what became of each. */
   const ask = (of: Coalescer<number, number>, ...inputs: number[]) =>
     Promise.allSettled(inputs.map((input) => of.run(input))).then((results) =>
@@ -64,6 +66,65 @@ describe(Coalescer.name, () => {
     expect(desk.batches).toEqual([[1], [2, 3]]);
     await desk.next();
     expect(await Promise.all(later)).toEqual([[4], [6]]);
+  });
+
+  describe('in a process that is short of time', () => {
+    const pressed = () => coalescer(true, undefined, () => 1);
+
+    it('lets a batch grow to what is enough after commands that came together', async () => {
+      const busy = pressed();
+      const first = ask(busy, 1, 2);
+      await turn();
+      await desk.next();
+      expect(await first).toEqual([2, 4]);
+      const later = [3, 4, 5, 6, 7, 8, 9].map((input) => ask(busy, input));
+      await turn();
+      expect(desk.batches).toEqual([[1, 2]]);
+      later.push(ask(busy, 10));
+      await turn();
+      expect(desk.batches).toEqual([
+        [1, 2],
+        [3, 4, 5, 6, 7, 8, 9, 10],
+      ]);
+      await desk.next();
+      expect((await Promise.all(later)).flat()).toEqual([6, 8, 10, 12, 14, 16, 18, 20]);
+    });
+
+    it('waits for what is enough no longer than it may', async () => {
+      const busy = pressed();
+      const first = ask(busy, 1, 2);
+      await turn();
+      await desk.next();
+      await first;
+      const askedAt = performance.now();
+      const later = ask(busy, 3);
+      while (desk.batches.length === 1) await turn();
+      expect(performance.now() - askedAt).toBeGreaterThan(50);
+      await desk.next();
+      expect(await later).toEqual([6]);
+    });
+
+    it('does not wait after a command that came alone', async () => {
+      const busy = pressed();
+      for (const input of [1, 2]) {
+        const answer = busy.run(input);
+        await turn();
+        await desk.next();
+        expect(await answer).toBe(input * 2);
+      }
+    });
+  });
+
+  it('carries out a batch on behalf of none of its callers', async () => {
+    const caller = new AsyncLocalStorage<string>();
+    const seen: (string | undefined)[] = [];
+    const carryOut = (inputs: number[]) => {
+      seen.push(caller.getStore());
+      return Promise.resolve(inputs);
+    };
+    const shared = new Coalescer(carryOut, () => true);
+    await caller.run('a caller', () => Promise.all([shared.run(1), shared.run(2)]));
+    expect(seen).toEqual([undefined]);
   });
 
   it('carries out what does not fit in one batch in the next, in order', async () => {

@@ -1,30 +1,57 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
 type Result<O> = O | Error;
+
+/** What a batch costs by itself is little for each of so many commands: more of them are not waited for. */
+const ENOUGH = 8;
+/** How long a process that has no time left waits for them, in milliseconds. */
+const LONGEST_WAIT_MS = 60;
+/** Up to the first share of its time at work a process waits for nobody, from the second on as long as it ever does. */
+const RELAXED = 0.3;
+const PRESSED = 0.7;
+
+interface CoalescerOptions {
+  /** Most commands in a batch. */
+  readonly max?: number;
+  /** The share of its time that the process was at work since the call before. */
+  readonly utilisation?: () => number;
+}
 
 /**
  * Carries out commands that arrive together in one batch. At most one batch is under way; the next one collects while
- * it commits, so an idle coalescer adds no delay and a busy one sizes itself.
+ * it commits, so an idle coalescer adds no delay and a busy one sizes itself. A process that is short of time lets a
+ * batch grow for a while where commands come together: it saves more than it waits.
  */
 export class Coalescer<I, O> {
   private readonly queue: { input: I; resolve: (value: O) => void; reject: (error: Error) => void }[] = [];
+  private readonly max: number;
+  private readonly utilisation: () => number;
+  /** Batches belong to nobody's request: what one of them loads would stay with that one, and be seen by the next. */
+  private readonly outside = AsyncLocalStorage.snapshot();
   private busy = false;
+  /** Ends the wait for more commands. */
+  private stopWaiting: () => void = () => undefined;
 
   /**
    * @param carryOut answers one result per command, in order; an `Error` refuses that command alone.
    * @param isRetriable whether a batch that failed with this error surely changed nothing, so that each of its commands
    *   may be tried alone.
-   * @param max commands in a batch.
    */
   constructor(
     private readonly carryOut: (inputs: I[]) => Promise<Result<O>[]>,
     private readonly isRetriable: (error: unknown) => boolean,
-    private readonly max = 64,
-  ) {}
+    { max = 64, utilisation = eventLoopUtilisation() }: CoalescerOptions = {},
+  ) {
+    this.max = max;
+    this.utilisation = utilisation;
+  }
 
   run(input: I): Promise<O> {
     return new Promise((resolve, reject) => {
       this.queue.push({ input, resolve, reject });
+      if (this.queue.length >= ENOUGH) this.stopWaiting();
       // Commands of one turn of the event loop belong together.
-      setImmediate(() => void this.flush());
+      setImmediate(() => this.outside(() => void this.flush()));
     });
   }
 
@@ -42,9 +69,22 @@ export class Coalescer<I, O> {
     } catch (error) {
       for (const { reject } of batch) reject(error as Error);
     } finally {
+      if (batch.length + this.queue.length > 1) await this.gather();
       this.busy = false;
       void this.flush();
     }
+  }
+
+  private async gather(): Promise<void> {
+    const ms = Math.min(1, (this.utilisation() - RELAXED) / (PRESSED - RELAXED)) * LONGEST_WAIT_MS;
+    if (ms < 1 || this.queue.length >= ENOUGH) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.stopWaiting = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   /** One bad command must not fail those that happened to arrive with it. */
@@ -65,4 +105,13 @@ export class Coalescer<I, O> {
       return results;
     }
   }
+}
+
+function eventLoopUtilisation(): () => number {
+  let until = performance.eventLoopUtilization();
+  return () => {
+    const { utilization } = performance.eventLoopUtilization(until);
+    until = performance.eventLoopUtilization();
+    return utilization;
+  };
 }

@@ -63,5 +63,7 @@ export async function connectWatcher(url: string): Promise<Client> {
   address.username = WATCHER;
   const watcher = new Client(address.href);
   await watcher.connect();
+  // What it asks while the work goes on must not cost what the work needs: young tables have no statistics.
+  await watcher.query('set enable_seqscan = off');
   return watcher;
 }

@@ -12,6 +12,7 @@ const AGENTS = 4;
 const CLIENTS = 20;
 const AGENT = { adapterConfig: { command: '/bin/true' } };
 const RUNNERS = [2, 4, 8];
+const WARM_UP = 1200;
 
 export const heartbeat: Benchmark = {
   name: 'heartbeat',
@@ -93,6 +94,8 @@ async function closedLoop(cluster: Cluster, runners: number, { quick, say }: Set
     berth: () => workload.closedLoop(runs, CLIENTS, meter),
   };
   const rounds = quick ? 2 : runners === 0 ? 5 : 3;
+  // Until Node has compiled what it runs often: some thousand runs, which are a minute or less of a server's life.
+  if (!quick) await workload.closedLoop(WARM_UP, CLIENTS, meter);
   if (runners > 0) return { ...(await interleave(rounds, contenders)), single: [] };
   return await interleave(rounds, { ...contenders, single: () => workload.closedLoop(runs / 5, 1, meter) });
 }

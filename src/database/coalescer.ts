@@ -5,10 +5,10 @@ type Result<O> = O | Error;
 /** What a batch costs by itself is little for each of so many commands: more of them are not waited for. */
 const ENOUGH = 8;
 /** How long a process that has no time left waits for them, in milliseconds. */
-const LONGEST_WAIT_MS = 60;
+const LONGEST_WAIT_MS = 40;
 /** Up to the first share of its time at work a process waits for nobody, from the second on as long as it ever does. */
-const RELAXED = 0.3;
-const PRESSED = 0.7;
+const RELAXED = 0.4;
+const PRESSED = 0.8;
 
 interface CoalescerOptions {
   /** Most commands in a batch. */
@@ -33,7 +33,8 @@ export class Coalescer<I, O> {
   private stopWaiting: () => void = () => undefined;
 
   /**
-   * @param carryOut answers one result per command, in order; an `Error` refuses that command alone.
+   * @param carryOut answers one result per command, in order; an `Error` refuses that command alone. One that came to
+   *   nothing, which is answered with null, tells nobody that commands come together.
    * @param isRetriable whether a batch that failed with this error surely changed nothing, so that each of its commands
    *   may be tried alone.
    */
@@ -59,8 +60,10 @@ export class Coalescer<I, O> {
     if (this.busy || this.queue.length === 0) return;
     this.busy = true;
     const batch = this.queue.splice(0, this.max);
+    let fruitful = 0;
     try {
       const results = await this.isolate(batch.map(({ input }) => input));
+      fruitful = results.filter((result) => result !== null).length;
       batch.forEach(({ resolve, reject }, index) => {
         const result = results[index];
         if (result instanceof Error) reject(result);
@@ -69,7 +72,7 @@ export class Coalescer<I, O> {
     } catch (error) {
       for (const { reject } of batch) reject(error as Error);
     } finally {
-      if (batch.length + this.queue.length > 1) await this.gather();
+      if (fruitful + this.queue.length > 1) await this.gather();
       this.busy = false;
       void this.flush();
     }

@@ -163,7 +163,7 @@ async function readsOf({ home, url, names }: Loaded, load: { rate: number; secon
     ...{ BERTH_RETAIN_ACTIVITY_DAYS: '0', BERTH_RETAIN_RUN_DAYS: '0', BERTH_RETAIN_RUN_LOG_DAYS: '0' },
   });
   const watcher = await connectWatcher(url);
-  await openLoop(server.url, reads(names), { ...load, seconds: 3 });
+  await openLoop(server.url, reads(names), { ...load, seconds: 10 });
   let rounds: Answered['rounds'] = {};
   const cost = await new Meter(watcher, [server.pid]).during(async () => {
     rounds = await openLoop(server.url, reads(names), load);

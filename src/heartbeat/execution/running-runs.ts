@@ -60,12 +60,14 @@ export class RunningRuns {
 
   /** A renewal of their leases that was sent at `deadline - ttl` has been confirmed. */
   extend(runs: readonly ClaimedRun[], deadline: number): void {
+    const deadlines = new Map<string, number>();
     for (const { id, lease } of runs) {
       const running = this.byId.get(id);
       if (!running) continue;
       running.deadline = Math.max(running.deadline, deadline);
-      this.guard.extend(lease.id, running.deadline);
+      deadlines.set(lease.id, running.deadline);
     }
+    this.guard.extend(deadlines);
   }
 
   /**

@@ -75,8 +75,12 @@ describe(ProcessGuard.name, () => {
   it('ends at the last renewal what was asked for before it was up', async () => {
     const deadline = bootClock() + 700;
     const child = await run(LASTING, { deadline });
-    guard.extend(child.hold.leaseId, deadline + 500);
-    guard.extend(newId(), deadline + 60_000);
+    guard.extend(
+      new Map([
+        [newId(), deadline + 60_000],
+        [child.hold.leaseId, deadline + 500],
+      ]),
+    );
     await child.started;
     await gone(child);
     expect(bootClock() - deadline).toBeGreaterThanOrEqual(500);

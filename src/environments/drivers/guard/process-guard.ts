@@ -89,10 +89,12 @@ export class ProcessGuard {
     if (this.children.delete(child.id)) this.program!.tell({ type: 'release', id: child.id });
   }
 
-  /** A lease has been renewed. */
-  extend(leaseId: string, deadline: number): void {
-    const held = [...this.children.values()].filter(({ hold }) => hold.leaseId === leaseId);
-    if (held.length > 0) this.program!.tell({ type: 'extend', leaseId, deadline });
+  /** Leases have been renewed. @param deadlines by lease. */
+  extend(deadlines: ReadonlyMap<string, number>): void {
+    const guarded = new Set([...this.children.values()].map(({ hold }) => hold.leaseId));
+    for (const [leaseId, deadline] of deadlines) {
+      if (guarded.has(leaseId)) this.program!.tell({ type: 'extend', leaseId, deadline });
+    }
   }
 
   private async keep(journal: string, outputs: OutputListener): Promise<void> {

@@ -16,6 +16,8 @@ const SHORT_MS = 2;
  */
 export class Interleaving {
   private readonly inFlight = new Set<Promise<unknown>>();
+  /** When the last statement of a connection had its turn: they stay in their order, also those that are sent together. */
+  private readonly turns = new WeakMap<PooledClient, Promise<void>>();
   private waiting = 0;
   private changes = 0;
 
@@ -51,7 +53,9 @@ export class Interleaving {
   private send(query: Query, client: PooledClient, args: unknown[]): unknown {
     const text = String(args[0]);
     if (FREE.test(text)) return query.apply(client, args);
-    return this.turn(text).then(() => {
+    const turn = (this.turns.get(client) ?? Promise.resolve()).then(() => this.turn(text));
+    this.turns.set(client, turn);
+    return turn.then(() => {
       const answer = query.apply(client, args);
       const over = answer
         .catch(() => undefined)

@@ -15,10 +15,12 @@ const SHORT_MS = 2;
  * gives the same order again. Whoever waits for another's lock is passed over until he has it.
  */
 export class Interleaving {
-  private readonly inFlight = new Set<Promise<unknown>>();
+  /** How many statements of each connection are not answered: those that are sent together wait for one lock. */
+  private readonly inFlight = new Map<PooledClient, number>();
   /** When the last statement of a connection had its turn: they stay in their order, also those that are sent together. */
   private readonly turns = new WeakMap<PooledClient, Promise<void>>();
-  private waiting = 0;
+  /** Connections whose next statement waits for its turn. */
+  private readonly waiting = new Set<PooledClient>();
   private changes = 0;
 
   constructor(
@@ -39,7 +41,7 @@ export class Interleaving {
       const over = Promise.allSettled(works.map((work) => work().finally(() => (unfinished -= 1))));
       while (unfinished > 0) {
         await this.quiet(() => unfinished);
-        if (this.waiting > 0) await this.scheduler.waitNext(1);
+        if (this.waiting.size > 0) await this.scheduler.waitNext(1);
       }
       const results = await over;
       const failed = results.find((result) => result.status === 'rejected');
@@ -53,26 +55,28 @@ export class Interleaving {
   private send(query: Query, client: PooledClient, args: unknown[]): unknown {
     const text = String(args[0]);
     if (FREE.test(text)) return query.apply(client, args);
-    const turn = (this.turns.get(client) ?? Promise.resolve()).then(() => this.turn(text));
+    const turn = (this.turns.get(client) ?? Promise.resolve()).then(() => this.turn(client, text));
     this.turns.set(client, turn);
     return turn.then(() => {
       const answer = query.apply(client, args);
-      const over = answer
-        .catch(() => undefined)
-        .finally(() => {
-          this.inFlight.delete(over);
-          this.changes += 1;
-        });
-      this.inFlight.add(over);
+      this.count(client, 1);
+      void answer.catch(() => undefined).finally(() => this.count(client, -1));
       return answer;
     });
   }
 
-  private async turn(text: string): Promise<void> {
-    this.waiting += 1;
+  private count(client: PooledClient, by: number): void {
+    const left = (this.inFlight.get(client) ?? 0) + by;
+    if (left > 0) this.inFlight.set(client, left);
+    else this.inFlight.delete(client);
+    this.changes += 1;
+  }
+
+  private async turn(client: PooledClient, text: string): Promise<void> {
+    this.waiting.add(client);
     this.changes += 1;
     await this.scheduler.schedule(Promise.resolve(), text.trim().replaceAll(/\s+/g, ' ').slice(0, 60));
-    this.waiting -= 1;
+    this.waiting.delete(client);
     this.changes += 1;
   }
 
@@ -81,14 +85,14 @@ export class Interleaving {
     let [seen, since] = [-1, performance.now()];
     for (;;) {
       await new Promise((resolve) => setImmediate(resolve));
-      if (unfinished() === 0 || this.waiting >= unfinished()) return;
+      if (unfinished() === 0 || this.waiting.size >= unfinished()) return;
       if (this.changes !== seen) [seen, since] = [this.changes, performance.now()];
       const calmMs = performance.now() - since;
-      if (calmMs < SHORT_MS || this.waiting + this.inFlight.size < unfinished()) {
-        if (calmMs > PATIENCE_MS && this.waiting > 0 && this.inFlight.size === 0) return;
+      if (calmMs < SHORT_MS || new Set([...this.waiting, ...this.inFlight.keys()]).size < unfinished()) {
+        if (calmMs > PATIENCE_MS && this.waiting.size > 0 && this.inFlight.size === 0) return;
         continue;
       }
-      if (this.waiting > 0 && (await this.blocked()) >= this.inFlight.size && this.changes === seen) return;
+      if (this.waiting.size > 0 && (await this.blocked()) >= this.inFlight.size && this.changes === seen) return;
     }
   }
 

@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { Coalescer } from './coalescer.js';
 
 /** Carries out batches when the test says so, and keeps what they were. */
@@ -125,18 +124,6 @@ describe(Coalescer.name, () => {
         expect(await answer).toBe(input * 2);
       }
     });
-  });
-
-  it('carries out a batch on behalf of none of its callers', async () => {
-    const caller = new AsyncLocalStorage<string>();
-    const seen: (string | undefined)[] = [];
-    const carryOut = (inputs: number[]) => {
-      seen.push(caller.getStore());
-      return Promise.resolve(inputs);
-    };
-    const shared = new Coalescer(carryOut, () => true);
-    await caller.run('a caller', () => Promise.all([shared.run(1), shared.run(2)]));
-    expect(seen).toEqual([undefined]);
   });
 
   it('carries out what does not fit in one batch in the next, in order', async () => {

@@ -1,5 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
-
 type Result<O> = O | Error;
 
 /** What a batch costs by itself is little for each of so many commands: more of them are not waited for. */
@@ -26,8 +24,6 @@ export class Coalescer<I, O> {
   private readonly queue: { input: I; resolve: (value: O) => void; reject: (error: Error) => void }[] = [];
   private readonly max: number;
   private readonly utilisation: () => number;
-  /** Batches belong to nobody's request: what one of them loads would stay with that one, and be seen by the next. */
-  private readonly outside = AsyncLocalStorage.snapshot();
   private busy = false;
   /** Ends the wait for more commands. */
   private stopWaiting: () => void = () => undefined;
@@ -52,7 +48,7 @@ export class Coalescer<I, O> {
       this.queue.push({ input, resolve, reject });
       if (this.queue.length >= ENOUGH) this.stopWaiting();
       // Commands of one turn of the event loop belong together.
-      setImmediate(() => this.outside(() => void this.flush()));
+      setImmediate(() => void this.flush());
     });
   }
 

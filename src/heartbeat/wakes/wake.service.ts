@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { RequestContext } from '@mikro-orm/core';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { Coalescer } from '../../database/coalescer.js';
 import { isConnectionLost } from '../../database/database-errors.js';
@@ -11,8 +12,9 @@ import type { Wake, WakeAnswer } from './wake.js';
 /** Takes wakes. Those that callers ask for at the same time are decided in one transaction. */
 @Injectable()
 export class WakeService {
+  /** In a unit of work of each batch's own: its first caller's would keep what it loads, and lend it to the next ones. */
   private readonly asked = new Coalescer<AskedWake, WakeAnswer>(
-    (batch) => inTransaction(this.em, () => this.decisions.decide(batch)),
+    (batch) => RequestContext.create(this.em, () => inTransaction(this.em, () => this.decisions.decide(batch))),
     (error) => !isConnectionLost(error),
   );
 

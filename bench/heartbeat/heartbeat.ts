@@ -12,13 +12,14 @@ const AGENTS = 4;
 const CLIENTS = 20;
 const AGENT = { adapterConfig: { command: '/bin/true' } };
 const RUNNERS = [2, 4, 8];
+/** Runs after which Node has compiled what it executes often: the first seconds of a server's life. */
 const WARM_UP = 1200;
 
 export const heartbeat: Benchmark = {
   name: 'heartbeat',
   about:
     `From a wake over HTTP to the recorded end of its run, which executes \`/bin/true\`: ${AGENTS} agents with default ` +
-    `settings, ${CLIENTS} clients in a closed loop, a server process with default settings. Latency ends at the run’s ` +
+    `settings, ${CLIENTS} clients in a closed loop, a server process with default settings that has executed some. Latency ends at the run’s ` +
     '`finished_at`. Floor: spawning `/bin/true` from a small Node program, 8 at once, with nothing recorded. The ' +
     'benchmark reads the runs’ ends from the database, every 20 ms, which is not counted. Then the same with one API ' +
     'process and several processes that execute runs. Then wakes at a steady 20 in a second of agents that execute ' +
@@ -94,9 +95,8 @@ async function closedLoop(cluster: Cluster, runners: number, { quick, say }: Set
     berth: () => workload.closedLoop(runs, CLIENTS, meter),
   };
   const rounds = quick ? 2 : runners === 0 ? 5 : 3;
-  // Until Node has compiled what it runs often: some thousand runs, which are a minute or less of a server's life.
-  if (!quick) await workload.closedLoop(WARM_UP, CLIENTS, meter);
   if (runners > 0) return { ...(await interleave(rounds, contenders)), single: [] };
+  if (!quick) await workload.closedLoop(WARM_UP, CLIENTS, meter);
   return await interleave(rounds, { ...contenders, single: () => workload.closedLoop(runs / 5, 1, meter) });
 }
 

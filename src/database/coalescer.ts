@@ -109,8 +109,9 @@ export class Coalescer<I, O> {
 function eventLoopUtilisation(): () => number {
   let until = performance.eventLoopUtilization();
   return () => {
-    const { utilization } = performance.eventLoopUtilization(until);
-    until = performance.eventLoopUtilization();
+    const now = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(now, until);
+    until = now;
     return utilization;
   };
 }

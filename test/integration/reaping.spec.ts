@@ -286,4 +286,25 @@ describe(ReapLeases.name, () => {
       expect(await counts()).toEqual(ALL_ONCE);
     });
   });
+
+  it('passes nobody over between pages, whichever company a lease is of', async () => {
+    const RUNS = 60;
+    const runtimeConfig = { heartbeat: { maxConcurrentRuns: RUNS } };
+    for (const _ of [1, 2]) await user.agent(await user.company(), 'true', { runtimeConfig });
+    const [{ ids }] = await query<{ ids: string[] }>(
+      `with made as (
+         insert into heartbeat_runs (id, company_id, agent_id, wakeup_request_id, invocation_source, status)
+         select gen_random_uuid(), a.company_id, a.id, gen_random_uuid(), 'on_demand', 'queued'
+         from (select id, company_id from agents order by created_at desc limit 2) a, generate_series(1, ${RUNS / 2})
+         returning id)
+       select array_agg(id) as ids from made`,
+    );
+    const { candidates } = await app.get(Gate).candidates(RUNS);
+    expect(await app.get(ClaimRuns).claim(candidates, RUNS, () => undefined)).toHaveLength(RUNS);
+    await query(
+      `update environment_leases set expires_at = acquired_at + interval '1 ms' where heartbeat_run_id = any($1)`,
+      ids,
+    );
+    expect(await reap()).toBe(RUNS);
+  });
 });

@@ -1,4 +1,3 @@
-import { jest } from '@jest/globals';
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { RunLogReader } from '../../src/heartbeat/logs/run-log-reader.js';
 import { RunLogStore, type LogHolder } from '../../src/heartbeat/logs/run-log-store.js';
@@ -208,59 +207,6 @@ describe('the log of a run', () => {
     it("refuses a lease that is another run's", async () => {
       const other = await runningRun(database);
       await refused(new RunLogWriter(store, { ...holder, leaseId: other.leaseId }, MEBIBYTE, HIDES_NOTHING));
-    });
-  });
-
-  describe('stored together with those of other runs', () => {
-    const opened = async (holders: LogHolder[]) => {
-      const logs = holders.map((one) => new RunLogWriter(store, one, MEBIBYTE, HIDES_NOTHING));
-      for (const [at, log] of logs.entries()) {
-        await log.write('stdout', `run ${at}, first\n`);
-        await log.write('stderr', `run ${at}, second\n`);
-      }
-      return logs;
-    };
-    const others = (count: number) => Promise.all(Array.from({ length: count }, () => runningRun(database)));
-    const contents = (holders: LogHolder[]) =>
-      Promise.all(
-        holders.map(async ({ runId }) => lines((await reader.read(runId, 0)).content).map(({ chunk }) => chunk)),
-      );
-    const expected = (count: number) =>
-      Array.from({ length: count }, (_, at) => [`run ${at}, first\n`, `run ${at}, second\n`]);
-
-    it('is in one statement, each run with its own', async () => {
-      const holders = [holder, ...(await others(4))];
-      const logs = await opened(holders);
-      const query = jest.spyOn(await orm.em.getConnection().getNativeClient(), 'query');
-      await Promise.all(logs.map((log) => log.close()));
-      expect(query).toHaveBeenCalledTimes(1);
-      query.mockRestore();
-      expect(await contents(holders)).toEqual(expected(5));
-    });
-
-    it('waits for a run that somebody holds, and the others do not', async () => {
-      const holders = [holder, ...(await others(2))];
-      const held = await holdTransaction(database, 'select 1 from heartbeat_runs where id = $1 for update', [
-        holder.runId,
-      ]);
-      const [waiting, ...logs] = await opened(holders);
-      const closed = waiting.close();
-      await Promise.all(logs.map((log) => log.close()));
-      await held.blocksSomebody();
-      const [later] = await opened([holders[1]]);
-      await later.close();
-      await held.commit();
-      await closed;
-      expect((await contents(holders))[0]).toEqual(expected(1)[0]);
-    });
-
-    it('is refused where a lease was lost, and only there', async () => {
-      const holders = [{ ...holder, fencingToken: holder.fencingToken - 1 }, ...(await others(2))];
-      const [lost, ...logs] = await opened(holders);
-      const refused = expect(lost.close()).rejects.toThrow(LeaseLostError);
-      await Promise.all(logs.map((log) => log.close()));
-      await refused;
-      expect(await contents(holders)).toEqual([[], ...expected(3).slice(1)]);
     });
   });
 

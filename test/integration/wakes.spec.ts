@@ -1,4 +1,6 @@
 import { jest } from '@jest/globals';
+import { RequestContext } from '@mikro-orm/core';
+import { EntityManager } from '@mikro-orm/postgresql';
 import type { Refusal } from '../support/api-client.js';
 import { eventually } from '../support/eventually.js';
 import { HeldAdapter } from '../support/held-adapter.js';
@@ -6,6 +8,7 @@ import { Scenario, type ActivityEntry, type Run } from '../support/scenario.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 import { newId } from '../../src/database/id.js';
 import { ExecutionServer } from '../../src/heartbeat/execution/execution.server.js';
+import { WakeService } from '../../src/heartbeat/wakes/wake.service.js';
 import { rounds } from '../support/rounds.js';
 import { WAKES } from '../support/wakes.js';
 
@@ -389,6 +392,15 @@ describe('a wake', () => {
       for (const issueId of [newId(), elsewhere, 'NO-1']) {
         await refused(422, 'unknown_issue', attempt({ payload: { issueId } }));
       }
+    });
+  });
+
+  it('leaves nothing in the unit of work of who asks for it, which is not the only one in its batch', async () => {
+    const em = app.get(EntityManager);
+    await RequestContext.create(em, async () => {
+      const asked = { agentId, source: 'on_demand', triggerDetail: null, reason: null, payload: {} } as const;
+      expect(await app.get(WakeService).wake(asked)).toMatchObject({ status: 'queued' });
+      expect([...em.getUnitOfWork().getIdentityMap()]).toEqual([]);
     });
   });
 

@@ -68,15 +68,18 @@ export class GrowthPlans {
   }
 
   /** Meanwhile there is no such index. */
-  async without(index: string, look: () => Promise<void>): Promise<void> {
-    await this.client.query(`savepoint complete; drop index ${index}`);
-    await look().finally(() => this.client.query('rollback to complete'));
+  without(index: string, look: () => Promise<void>): Promise<void> {
+    return this.meanwhile(() => this.client.query(`drop index ${index}`), look);
   }
 
   /** Meanwhile statistics know of everything that there is, as they do once `autovacuum` has come by. */
-  async analysed(look: () => Promise<void>): Promise<void> {
-    await this.client.query('savepoint before; analyze');
-    await pretend(this.client);
+  analysed(look: () => Promise<void>): Promise<void> {
+    return this.meanwhile(() => this.client.query('analyze').then(() => pretend(this.client)), look);
+  }
+
+  private async meanwhile(change: () => Promise<unknown>, look: () => Promise<void>): Promise<void> {
+    await this.client.query('savepoint before');
+    await change();
     await look().finally(() => this.client.query('rollback to before'));
   }
 

@@ -66,8 +66,9 @@ export class ReapLeases {
   }
 
   /**
-   * Looks at the active leases one by one, company by company, the oldest first: an index that knew when they expire would be written at each
-   * renewal, which costs more. In the order of an index of its own, which forgets what has ended as it is read.
+   * Looks at the active leases one by one, company by company, the oldest first: an index that knew when they expire
+   * would be written at each renewal, which costs more. In the order of an index of its own, which forgets what has ended
+   * as it is read.
    */
   private due(after: Pick<Due, 'company_id' | 'id'>): Promise<Due[]> {
     return this.em.execute<Due[]>(

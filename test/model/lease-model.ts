@@ -1,5 +1,8 @@
 // Who holds what, in plain terms: what Berth has to agree with after every step.
 
+/** How long what is retained after a failure may be taken over, in seconds: no sum of what the clock goes on by. */
+export const RETAIN_SEC = 900;
+
 export interface Berth {
   readonly id: string;
   readonly name: string;
@@ -40,6 +43,8 @@ export interface Place {
   state: PlaceState;
   /** Whoever has it, or had it last. */
   holder: Lease;
+  /** Up to when what is retained may be taken over. */
+  keepUntil?: number;
 }
 
 export interface Lease {
@@ -123,7 +128,7 @@ export class Harbour {
     const holding = this.holding(run.environmentId);
     if (capacity !== null && holding.length > capacity) return [];
     return holding.filter(({ place, runId, workspace }) => {
-      if (place?.state === 'retained') return runId === run.retryOf;
+      if (place?.state === 'retained') return runId === run.retryOf && Date.now() < place.keepUntil!;
       const fits = places === 'warm' || workspace?.id === run.workspace?.id;
       // Where there is room for everybody nobody waits for it.
       return place?.state === 'warm' && fits && (capacity === null || this.ahead(run) === 0);
@@ -164,7 +169,9 @@ export class Harbour {
     for (const one of this.leases) {
       if (one.status !== 'active' || (one !== lease && one.first !== lease)) continue;
       one.status = status;
-      if (one.place) one.place.state = this.leftAs(one.place, succeeded);
+      if (!one.place) continue;
+      one.place.state = this.leftAs(one.place, succeeded);
+      one.place.keepUntil = Date.now() + RETAIN_SEC * 1000;
     }
   }
 
@@ -190,6 +197,7 @@ export class Harbour {
       lease.lifetimeEndsAt -= ms;
       lease.revokeAt -= ms;
     }
+    for (const place of new Set(this.leases.map((lease) => lease.place))) if (place?.keepUntil) place.keepUntil -= ms;
   }
 
   copy(): Harbour {

@@ -2,7 +2,7 @@
 
 import { v7 } from 'uuid';
 import type { LeasePolicy } from '../../src/environments/lease-policy.js';
-import type { Berth } from './lease-model.js';
+import { RETAIN_SEC, type Berth } from './lease-model.js';
 
 /** By the environment in which they are. */
 const WORKSPACES: Record<string, ('shared' | 'exclusive')[]> = {
@@ -71,7 +71,7 @@ const LAY_OUT = `
     insert into companies (id, name, issue_prefix) values ($1, 'Harbour', 'BER') returning id),
   berths as (
     insert into environments (id, company_id, name, driver, config, capacity, lease_policy, warm_sec, retain_sec)
-    select x.id, company.id, x.name, x.name, x.config, x.capacity, x.policy, 500, 900
+    select x.id, company.id, x.name, x.name, x.config, x.capacity, x.policy, 500, ${RETAIN_SEC}
     from company, jsonb_to_recordset($2) as x(id uuid, name text, config jsonb, capacity integer, policy text)),
   workspaces as (
     insert into execution_workspaces (id, company_id, environment_id, name, mode, cwd)

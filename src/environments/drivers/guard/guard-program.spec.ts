@@ -5,6 +5,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { newId } from '../../../database/id.js';
 import { eventually } from '../../../../test/support/eventually.js';
 import { isGroupRunning } from '../../../../test/contracts/process-groups.js';
@@ -178,10 +179,12 @@ describe('the guard program', () => {
     const mark = join(home, 'mark');
     const [one, other] = [await begin(LASTING), await begin('sleep 600 & exit 0')];
     await reported('exited', other);
-    ask(`touch ${mark}`);
+    // Read before the end is seen or together with that: started and ended, or not started.
+    ask(`sleep 0.5; touch ${mark}`);
     guard.stdin!.end();
     await once(guard, 'exit');
     await Promise.all([gone(one, 1000), gone(other, 1000)]);
+    await delay(700);
     expect(existsSync(mark)).toBe(false);
     expect(existsSync(journal)).toBe(false);
     expect(existsSync(dirname(outputs.path))).toBe(false);

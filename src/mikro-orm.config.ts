@@ -1,5 +1,4 @@
 import { defineConfig, type Options } from '@mikro-orm/postgresql';
-import { ActivityRow } from './activity/activity-row.entity.js';
 import { Activity } from './activity/activity.entity.js';
 import { AgentApiKey } from './agents/agent-api-key.entity.js';
 import { Agent } from './agents/agent.entity.js';
@@ -34,7 +33,6 @@ export const ormOptions = (connection: Options): Options =>
       EnvironmentPlace,
       IssueComment,
       Activity,
-      ActivityRow,
     ],
     // The columns that SQL fills in are not required from `em.create`.
     validateRequired: false,

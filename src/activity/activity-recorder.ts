@@ -1,49 +1,45 @@
 import { Injectable } from '@nestjs/common';
-import { EntityManager } from '@mikro-orm/postgresql';
+import { EntityManager, type EventSubscriber, type TransactionEventArgs } from '@mikro-orm/postgresql';
+import { sendWithCommit } from '../database/prepared-statements.js';
 import type { Actor } from '../events/actor.js';
 import type { DomainEvent, DomainEventClass } from '../events/domain-event.js';
 import { InTransaction } from '../events/listeners.js';
 import { withoutSecrets } from '../redaction/secret-names.js';
-import { ActivityRow } from './activity-row.entity.js';
 import { CustomActivityAdded } from './activity.events.js';
-import { leaseOf, writtenAlone, writtenTogether, type Told } from './told-together.js';
+import { toldTogether, type Told } from './told-together.js';
 
-/** An entry that the one about the other half of the same change may still join. */
-interface Half {
-  readonly told: Told;
-  readonly row: ActivityRow;
-}
-
-/** Folds every domain event into one entry of the record, in the transaction that records the event. */
+/** Of every event, what the record says of it: written as the last thing before the commit, and sent together with it. */
 @Injectable()
-export class ActivityRecorder {
-  /** By transaction and lease. */
-  private readonly halves = new WeakMap<object, Map<string, Half>>();
+export class ActivityRecorder implements EventSubscriber {
+  /** By transaction. */
+  private readonly told = new WeakMap<object, Told[]>();
 
-  constructor(private readonly em: EntityManager) {}
+  constructor(private readonly em: EntityManager) {
+    em.getEventManager().registerSubscriber(this);
+  }
 
   @InTransaction('every event')
   record(event: DomainEvent, actor: Actor): void {
-    const told = entryOf(event, actor);
-    const leaseId = leaseOf(told);
-    if (leaseId === null) {
-      this.em.create(ActivityRow, writtenAlone(told));
-      return;
-    }
-    const halves = this.halvesOf(this.em.getTransactionContext<object>()!);
-    const first = halves.get(leaseId);
-    halves.delete(leaseId);
-    const both = first && !first.row.isWritten() ? writtenTogether(first.told, told) : null;
-    if (both) this.em.assign(first!.row, { entityType: null, entityId: null, details: null, ...both });
-    else halves.set(leaseId, { told, row: this.em.create(ActivityRow, writtenAlone(told)) });
+    const transaction = this.em.getTransactionContext<object>()!;
+    const told = this.told.get(transaction) ?? [];
+    this.told.set(transaction, told);
+    told.push(entryOf(event, actor));
   }
 
-  private halvesOf(transaction: object): Map<string, Half> {
-    const halves = this.halves.get(transaction) ?? new Map<string, Half>();
-    this.halves.set(transaction, halves);
-    return halves;
+  beforeTransactionCommit({ em, transaction }: TransactionEventArgs): void {
+    const told = this.told.get(transaction as object);
+    if (told) sendWithCommit(em as EntityManager, INSERT, [JSON.stringify(toldTogether(told))], transaction as object);
   }
 }
+
+/** In the order in which it was told: the rows' numbers rise with it. */
+const INSERT = `insert into activity_rows (company_id, actor_type, actor_id, action, entity_type, entity_id, agent_id, run_id,
+    details, lease_id, environment_id, execution_workspace_id, issue_id, driver, lease_policy, host)
+  select "companyId", "actorType", "actorId", action, "entityType", "entityId", "agentId", "runId",
+    details, "leaseId", "environmentId", "executionWorkspaceId", "issueId", driver, "leasePolicy", host
+  from jsonb_to_recordset(?::jsonb) as x("companyId" uuid, "actorType" text, "actorId" text, action text, "entityType" text,
+    "entityId" text, "agentId" uuid, "runId" uuid, details jsonb, "leaseId" uuid, "environmentId" uuid,
+    "executionWorkspaceId" uuid, "issueId" uuid, driver text, "leasePolicy" text, host text)`;
 
 function entryOf(event: DomainEvent, actor: Actor): Told {
   // What an agent does on behalf of a run is told apart by that run, even if the fact itself concerns none.

@@ -35,6 +35,22 @@ const UNKNOWN: Record<string, readonly string[]> = {
   'heartbeat.queued': ['reason', 'issueId'],
 };
 
+/** Entries of one transaction as rows, in their order: two about the same run and its lease in the place of the first. */
+export function toldTogether(entries: readonly Told[]): Written[] {
+  const rows: Written[] = [];
+  const halves = new Map<string, { told: Told; at: number }>();
+  for (const told of entries) {
+    const leaseId = leaseOf(told);
+    const first = leaseId === null ? undefined : halves.get(leaseId);
+    const both = first && writtenTogether(first.told, told);
+    if (both) rows[first.at] = both;
+    else rows.push(writtenAlone(told));
+    if (both) halves.delete(leaseId!);
+    else if (leaseId !== null) halves.set(leaseId, { told, at: rows.length - 1 });
+  }
+  return rows;
+}
+
 /** One entry as a row of its own. */
 export function writtenAlone({ entityType, entityId, details, ...told }: Told): Written {
   const unknown = UNKNOWN[told.action] ?? [];

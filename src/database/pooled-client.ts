@@ -49,6 +49,7 @@ export class PooledClient extends WatchedClient {
     const sent = name === undefined ? args : [{ name, text, values }];
     const answer = (super.query as unknown as Send).apply(this, sent);
     if (text === ROLLBACK) this.forgetUnlessAnswered(answer as Promise<unknown>);
+    if (text === COMMIT) return (answer as Promise<QueryResult>).then(refuseRollback) as never;
     if (name !== undefined) forgetWhenOutdated(answer as Promise<unknown>, text as string);
     return answer as never;
   }
@@ -56,6 +57,12 @@ export class PooledClient extends WatchedClient {
   private forgetUnlessAnswered(answer: Promise<unknown>): void {
     answer.catch((error: Error) => (this as unknown as PoolClient).release(error));
   }
+}
+
+/** A commit after a statement that failed is answered as a success of its own: nothing was committed. */
+function refuseRollback(answer: QueryResult): QueryResult {
+  if (answer.command !== 'COMMIT') throw new Error('A statement had failed: the transaction was rolled back');
+  return answer;
 }
 
 /** What has very many values was put together for one occasion: its text will not come again. */

@@ -1,5 +1,5 @@
 import { isRaw, JsonProperty, Utils } from '@mikro-orm/core';
-import { PostgreSqlConnection, PostgreSqlDriver, type Configuration } from '@mikro-orm/postgresql';
+import { PostgreSqlConnection, PostgreSqlDriver, type Configuration, type EntityManager } from '@mikro-orm/postgresql';
 import { CompiledQuery, type ControlledTransaction, type DatabaseConnection, type Kysely } from 'kysely';
 import { isPlanOutdated } from './database-errors.js';
 
@@ -11,6 +11,7 @@ interface BoundStatement {
 
 type Execute = Parameters<PostgreSqlConnection['execute']>;
 type Begin = Parameters<PostgreSqlConnection['begin']>;
+type Commit = Parameters<PostgreSqlConnection['commit']>;
 
 /**
  * Sends values beside a statement where MikroORM writes them into it, so that PostgreSQL parses and plans a statement
@@ -23,6 +24,8 @@ type Begin = Parameters<PostgreSqlConnection['begin']>;
 class BindingConnection extends PostgreSqlConnection {
   /** What transactions are on: between it and them Kysely lets one statement through at a time. */
   private readonly lines = new WeakMap<object, DatabaseConnection>();
+  /** What went together with the commits of transactions. */
+  private readonly last = new WeakMap<object, Promise<unknown>>();
 
   override async begin(options?: Begin[0]): ReturnType<PostgreSqlConnection['begin']> {
     const transaction = await super.begin(options);
@@ -44,6 +47,26 @@ class BindingConnection extends PostgreSqlConnection {
     const line = ctx ? this.lineOf(ctx as ControlledTransaction<unknown>) : null;
     const result = line ? await line.executeQuery(statement) : await this.sendAlone(statement);
     return this.transformRawResult<T>(result, method);
+  }
+
+  /** Sends a statement for which the transaction's commit, which has to come next, does not wait. */
+  sendWithCommit(sql: string, params: Execute[1], transaction: object): void {
+    const answer = this.execute(sql, params, 'run', transaction);
+    // Whoever commits is told.
+    answer.catch(() => undefined);
+    this.last.set(transaction, answer);
+  }
+
+  /** @throws the error of what was sent with it, if that is why nothing was committed. */
+  override async commit(...args: Commit): Promise<void> {
+    try {
+      await super.commit(...args);
+    } catch (error) {
+      await this.last.get(args[0])?.catch((reason: Error) => {
+        throw this.platform.getExceptionConverter().convertException(reason);
+      });
+      throw error;
+    }
   }
 
   /** @throws Error once the transaction has ended: its line may be somebody else's by then. */
@@ -103,4 +126,12 @@ export class BindingDriver extends PostgreSqlDriver {
     super(config);
     this.connection = new BindingConnection(config);
   }
+}
+
+/**
+ * Sends a transaction's last statement together with its commit. Called before the commit (`beforeTransactionCommit`), which
+ * fails with it.
+ */
+export function sendWithCommit(em: EntityManager, sql: string, params: unknown[], transaction: object): void {
+  (em.getConnection() as BindingConnection).sendWithCommit(sql, params, transaction);
 }

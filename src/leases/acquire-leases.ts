@@ -1,9 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
-import { answers } from '../database/answers.js';
 import { violatedConstraint } from '../database/database-errors.js';
 import type { LeasePolicy } from '../environments/lease-policy.js';
-import type { DomainEvent } from '../events/domain-event.js';
 import { DomainEvents } from '../events/domain-events.js';
 import { SlotTakenError, WorkspaceOccupiedError } from './lease-errors.js';
 import { LeaseAcquired } from './leases.events.js';
@@ -53,18 +51,14 @@ export class AcquireLeases {
   /**
    * Acquires leases in the caller's transaction, which holds the locks of what is leased. Token and times are drawn
    * here, after those locks: a slot's tokens rise, and a holder's time begins no earlier than its predecessor's ended.
-   * The entries of the record are written beside them: nothing else may be recorded until all that has been answered.
-   * @param besides what happens with it, recorded after it.
    * @throws WorkspaceOccupiedError, SlotTakenError when an exclusive workspace or a slot among them is held after all; the
    *   transaction is then over.
    */
-  async acquire(requests: LeaseRequest[], besides: DomainEvent[] = []): Promise<Map<string, AcquiredLease>> {
-    const [rows] = await answers([
-      this.insert(requests).catch((error: unknown) => {
-        throw heldAfterAll(error, requests) ?? error;
-      }),
-      this.record([...requests.map((request) => new LeaseAcquired({ ...request, status: 'active' })), ...besides]),
-    ]);
+  async acquire(requests: LeaseRequest[]): Promise<Map<string, AcquiredLease>> {
+    const rows = await this.insert(requests).catch((error: unknown) => {
+      throw heldAfterAll(error, requests) ?? error;
+    });
+    await this.events.record(requests.map((request) => new LeaseAcquired({ ...request, status: 'active' })));
     return new Map(
       rows.map(({ id, fencing_token, acquired_at, expires_at }) => [
         id,
@@ -76,11 +70,6 @@ export class AcquireLeases {
         },
       ]),
     );
-  }
-
-  private async record(events: DomainEvent[]): Promise<void> {
-    await this.events.record(events);
-    await this.em.flush();
   }
 
   /**

@@ -85,18 +85,16 @@ export class ClaimRuns {
     await this.places.takeOver(
       starting.flatMap(({ seat, leaseId }) => (seat.kept ? [{ id: seat.kept.id, leaseId }] : [])),
     );
-    const { host } = this.identity;
-    const started = starting.map(
-      ({ run: { id, company_id: companyId, agent_id: agentId, issue_id: issueId }, leaseId }) =>
-        new HeartbeatStarted({ id, companyId, agentId }, { leaseId, host, issueId }),
-    );
     const [leases] = await answers([
-      this.leases.acquire(
-        starting.map((one) => this.leaseFor(one)),
-        started,
-      ),
+      this.leases.acquire(starting.map((one) => this.leaseFor(one))),
       this.markRunning(starting),
     ]);
+    const { host } = this.identity;
+    await this.events.record(
+      starting.map(({ run: { id, company_id: companyId, agent_id: agentId, issue_id: issueId }, leaseId }) => {
+        return new HeartbeatStarted({ id, companyId, agentId }, { leaseId, host, issueId });
+      }),
+    );
     await this.places.begin(starting.flatMap((one) => newPlace(one)));
     const deadline = sentAt + this.config.leaseTtlSec * 1000;
     return starting.map((one) => claimedRun(one, leases.get(one.leaseId)!, host, deadline));

@@ -26,9 +26,21 @@ export class ActivityRecorder implements EventSubscriber {
     told.push(entryOf(event, actor));
   }
 
+  /** Writes at once what the current transaction has recorded, for whoever reads it in there. */
+  async write(): Promise<void> {
+    const rows = this.take(this.em.getTransactionContext<object>()!);
+    if (rows) await this.em.execute(INSERT, [rows]);
+  }
+
   beforeTransactionCommit({ em, transaction }: TransactionEventArgs): void {
-    const told = this.told.get(transaction as object);
-    if (told) sendWithCommit(em as EntityManager, INSERT, [JSON.stringify(toldTogether(told))], transaction as object);
+    const rows = this.take(transaction as object);
+    if (rows) sendWithCommit(em as EntityManager, INSERT, [rows], transaction as object);
+  }
+
+  private take(transaction: object): string | null {
+    const told = this.told.get(transaction);
+    this.told.delete(transaction);
+    return told ? JSON.stringify(toldTogether(told)) : null;
   }
 }
 

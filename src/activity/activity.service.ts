@@ -13,6 +13,7 @@ import { DomainEvents } from '../events/domain-events.js';
 import { currentActor } from '../events/request-scope.js';
 import { HeartbeatRun } from '../heartbeat/runs/heartbeat-run.entity.js';
 import { Issue } from '../issues/issue.entity.js';
+import { ActivityRecorder } from './activity-recorder.js';
 import type { ActivityQueryDto, AddActivityDto } from './activity.dto.js';
 import { Activity } from './activity.entity.js';
 import { CustomActivityAdded, type CustomEntry } from './activity.events.js';
@@ -52,6 +53,7 @@ export class ActivityService {
   constructor(
     private readonly em: EntityManager,
     private readonly events: DomainEvents,
+    private readonly recorder: ActivityRecorder,
     private readonly companies: CompaniesService,
     private readonly removed: RemovedSubjects,
   ) {}
@@ -122,7 +124,7 @@ export class ActivityService {
     await this.assertMayName(companyId, entry);
     return inTransaction(this.em, async () => {
       await this.events.record(new CustomActivityAdded(companyId, entry));
-      await this.em.flush();
+      await this.recorder.write();
       return this.em.findOneOrFail(Activity, { companyId, [raw('tx = pg_current_xact_id()')]: [] });
     });
   }

@@ -21,6 +21,11 @@ export function isRefusedByDatabase(error: unknown): boolean {
   return /^(2[23]...|40...|P0...|42...)$/.test(codeOf(error));
 }
 
+/** Whether the transaction was ended so that another one, with which it was waiting in a circle, could go on. */
+export function isDeadlock(error: unknown): boolean {
+  return codeOf(error) === '40P01';
+}
+
 /** The name of the constraint that a statement violated, or null. */
 export function violatedConstraint(error: unknown): string | null {
   const { constraint } = (error ?? {}) as { constraint?: unknown };

@@ -82,6 +82,21 @@ describe('a claim', () => {
     });
   });
 
+  it('that the database ends for another transaction’s sake is held against nobody', async () => {
+    const [seen] = await candidates(...(await fleet.wake(await fleet.agent(), 1)));
+    const { database } = apps[0];
+    const holder = await holdTransaction(database, 'lock table environment_leases in share row exclusive mode');
+    const slot = apps[0].get(ProvisionService).provision();
+    await holder.blocksSomebody();
+    // Both wait for each other now; who began to wait first is ended.
+    const others = holder.query('select from agents where id = $1 for update', [seen.agentId]);
+    expect(await slot).toBeNull();
+    await others;
+    await holder.commit();
+    expect(await database.query('select from heartbeat_runs where claim_errors > 0')).toEqual([]);
+    expect(await apps[0].get(ProvisionService).provision()).toMatchObject({ id: seen.id });
+  });
+
   describe('starts nothing that may not start any more:', () => {
     it('when the agent was paused', async () => {
       const agentId = await fleet.agent();

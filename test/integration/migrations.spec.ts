@@ -17,6 +17,7 @@ interface Column {
 const UNMAPPED_TABLES = new Set([
   'activity_folds', // what removed entries said, written and read by statement
   'heartbeat_run_log_chunks', // bytes in bulk, written and read by statement
+  'activity_rows', // the record, written by statement; read as `activity_log`
   'idempotency_keys', // written and read by statement, around the unit of work
   'instance', // one row about the database itself
   'lease_requests', // a queue, written and read by statement under its environment's lock
@@ -32,8 +33,6 @@ const UNMAPPED_TABLES = new Set([
 /** Columns that their table's entity leaves out, and why. */
 const UNMAPPED_COLUMNS = new Set([
   ...['tx', 'row_action', 'row_entity_type', 'entity_key'].map((name) => `activity_log.${name}`), // to look up by
-  'activity_rows.id', // of entries of former builds; derived else
-  'activity_rows.tx', // what the stream's cursor reads, by statement
   'agent_wakeup_requests.skipped_reason', // generated; what a unique index holds
   'agents.max_concurrent_runs', // generated; what the claim's gate reads
   'environment_leases.active_run_id', // generated; one side of "running exactly while leased"

@@ -1,7 +1,9 @@
-import { MikroORM, raw } from '@mikro-orm/postgresql';
+import { MikroORM, raw, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
 import { answers } from '../../src/database/answers.js';
 import { connectionOptions } from '../../src/database/connection.js';
+import { sendWithCommit } from '../../src/database/prepared-statements.js';
 import { ormOptions } from '../../src/mikro-orm.config.js';
+import { countSent } from '../support/sent-counts.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
 describe('statements with values', () => {
@@ -90,6 +92,43 @@ describe('statements with values', () => {
     });
     await transaction.catch(() => undefined);
     await expect(late!()).rejects.toThrow(/transaction that has ended/);
+  });
+
+  describe('as the last of a transaction, sent with its commit,', () => {
+    const last = (statement: string, value: unknown) =>
+      orm.em.fork().transactional(async (em) => {
+        em.getEventManager().registerSubscriber({
+          beforeTransactionCommit({ transaction }) {
+            sendWithCommit(em, statement, [value], transaction!);
+          },
+        });
+        await em.execute('update cargo set name = ? where id = 3', [value]);
+      });
+    const name = async () => (await database.query<{ name: string }>('select name from cargo where id = 3'))[0].name;
+
+    it('are not waited for, and committed', async () => {
+      const counts = await countSent(() => last('insert into cargo (id, name) values (30, ?)', 'anchor'));
+      expect(counts).toEqual({ roundTrips: 2, statements: 2, commits: 1 });
+      expect(await execute('select name from cargo where id = ?', [30])).toEqual([{ name: 'anchor' }]);
+      expect(await name()).toBe('anchor');
+    });
+
+    it('fail the whole of it, with what was wrong with them', async () => {
+      const failing = last('insert into cargo (id, name) values (1, ?)', 'buoy');
+      await expect(failing).rejects.toMatchObject({ code: '23505', constraint: 'cargo_pkey' });
+      await expect(failing).rejects.toBeInstanceOf(UniqueConstraintViolationException);
+      expect(await name()).toBe('anchor');
+      expect(await execute('select from cargo where name = ?', ['buoy'])).toEqual([]);
+    });
+  });
+
+  it('that failed and were passed over do not let a transaction be taken for committed', async () => {
+    const failing = orm.em.fork().transactional(async (em) => {
+      await em.execute('insert into cargo (id) values (?)', [40]);
+      await em.execute('select 1 / ?::integer', [0]).catch(() => undefined);
+    });
+    await expect(failing).rejects.toThrow('the transaction was rolled back');
+    expect(await execute('select from cargo where id = ?', [40])).toEqual([]);
   });
 
   it('never get a plan that reads a table whole only because that is small now', async () => {

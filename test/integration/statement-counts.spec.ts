@@ -38,7 +38,7 @@ describe('what is sent to the database', () => {
     Promise.all(runs.map((run) => app.get(FinaliseService).finalise(run, outcome.succeeded())));
 
   it('by a wake', async () => {
-    expect(await countSent(() => wake(1))).toEqual({ roundTrips: 5, statements: 4, commits: 1 });
+    expect(await countSent(() => wake(1))).toEqual({ roundTrips: 4, statements: 4, commits: 1 });
     await end(await start(1));
   });
 
@@ -46,12 +46,12 @@ describe('what is sent to the database', () => {
     await wake(count);
     let runs: ClaimedRun[] = [];
     expect(await countSent(async () => (runs = await start(count)))).toEqual({
-      roundTrips: 5,
-      statements: 7,
+      roundTrips: 4,
+      statements: 6,
       commits: 1,
     });
     expect(runs).toHaveLength(count);
-    expect(await countSent(() => end(runs))).toEqual({ roundTrips: 4, statements: 4, commits: 1 });
+    expect(await countSent(() => end(runs))).toEqual({ roundTrips: 3, statements: 4, commits: 1 });
   });
 
   it.each([1, MANY])('by the renewal of %s lease(s)', async (count) => {

@@ -9,7 +9,7 @@ import { EnvironmentsService } from '../../environments/environments.service.js'
 import type { LeasePolicy } from '../../environments/lease-policy.js';
 import { BeginPlaces, type KeptPlace } from '../../leases/places/begin-places.js';
 import { waitsForRoom } from './turns.js';
-import type { GatedRun } from './gate.js';
+import { HELD_ENVIRONMENT, type GatedRun, type HeldEnvironment } from './gate.js';
 
 /** The environment that runs go to, as it is under this transaction's lock. */
 export interface ChosenEnvironment {
@@ -68,9 +68,14 @@ export class ChosenEnvironments {
     const locals =
       unchosen.length > 0 ? await this.environments.ensureLocal(unchosen) : new Map<string, { id: string }>();
     const idOf = (run: GatedRun) => run.environment_id ?? locals.get(run.company_id)!.id;
-    const limited = runs.filter((run) => run.environment_capacity !== null).map(idOf);
-    const chosen = await this.hold([...new Set(runs.map(idOf))], limited);
-    return new Map(runs.map((run) => [run.id, chosen.get(idOf(run))!]));
+    const others = runs.filter((run) => run.unlimited === null);
+    const limited = others.filter((run) => run.environment_capacity !== null).map(idOf);
+    const unlimited = new Map(runs.flatMap((run) => (run.unlimited ? [[run.unlimited.id, run.unlimited] as const] : [])));
+    const [held, chosen] = await answers([
+      this.hold([...new Set(others.map(idOf))], limited),
+      this.chosen([...unlimited.values()]),
+    ]);
+    return new Map(runs.map((run) => [run.id, (run.unlimited ? chosen : held).get(idOf(run))!]));
   }
 
   /**
@@ -78,19 +83,27 @@ export class ChosenEnvironments {
    * @param limited those of them that may have a capacity.
    */
   async hold(ids: string[], limited: string[] = ids): Promise<Map<string, ChosenEnvironment>> {
+    if (ids.length === 0) return new Map();
     const [locked, counts, rows] = await answers([
       this.lockLimited(limited),
       this.count(limited),
-      this.em.execute<(ChosenEnvironment & { env_vars: Record<string, string>; lease_policy: LeasePolicy })[]>(
-        `select id, name, driver, status, deleted_at is not null as deleted, config, env_vars, lease_policy, capacity
-         from environments where id = any(?::uuid[]) order by id for share`,
+      this.em.execute<HeldEnvironment[]>(
+        `select ${HELD_ENVIRONMENT} from environments where id = any(?::uuid[]) order by id for share`,
         [`{${ids.join(',')}}`],
       ),
     ]);
-    const kept = await this.keptIn(rows);
+    return this.chosen(rows, locked, counts);
+  }
+
+  private async chosen(
+    held: readonly HeldEnvironment[],
+    locked: ReadonlySet<string> = new Set(),
+    counts: ReadonlyMap<string, Counts> = new Map(),
+  ): Promise<Map<string, ChosenEnvironment>> {
+    const kept = await this.keptIn(held);
     const countsOf = (id: string) => (locked.has(id) ? counts.get(id) : undefined);
     return new Map(
-      rows.map(({ env_vars: envVars, lease_policy: leasePolicy, ...row }): [string, ChosenEnvironment] => [
+      held.map(({ env_vars: envVars, lease_policy: leasePolicy, ...row }): [string, ChosenEnvironment] => [
         row.id,
         {
           ...row,
@@ -148,9 +161,7 @@ export class ChosenEnvironments {
   }
 
   /** Asked for only where a place may be kept, or may be in the way. */
-  private async keptIn(
-    environments: { id: string; driver: string; lease_policy: LeasePolicy; capacity: number | null }[],
-  ): Promise<KeptPlace[]> {
+  private async keptIn(environments: readonly HeldEnvironment[]): Promise<KeptPlace[]> {
     const ids = environments
       .filter(
         (one) => this.drivers.makesPlaces(one.driver) && (one.lease_policy !== 'ephemeral' || one.capacity !== null),

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { AdapterRegistry } from '../adapters/adapter-registry.js';
@@ -53,8 +54,10 @@ export class ClaimRuns {
   ): Promise<ClaimedRun[]> {
     const sentAt = bootClock();
     return inTransaction(this.em, async () => {
+      const entering = this.gate.enter(candidates);
       // Those that come first will start, as a rule; their tokens are signed while the database is busy.
-      const [held, tokens] = await answers([this.gate.enter(candidates), this.mint(candidates.slice(0, limit))]);
+      const minting = nextTurn().then(() => this.mint(candidates.slice(0, limit)));
+      const [held, tokens] = await answers([entering, minting]);
       const { verdicts, evicted } = await this.placement.judge(held, limit);
       await this.refuse(verdicts.filter((verdict) => verdict.kind === 'never'));
       await this.places.evict(evicted);

@@ -1,6 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { answers } from '../../database/answers.js';
+import type { EnvironmentStatus } from '../../environments/environment.entity.js';
+import type { LeasePolicy } from '../../environments/lease-policy.js';
 import { ThisHost } from '../../environments/this-host.js';
 import type {
   ContextSnapshot,
@@ -41,6 +43,22 @@ interface CandidateRow {
   fits: boolean;
 }
 
+/** A row of `environments`, held against a change of its status. */
+export interface HeldEnvironment {
+  id: string;
+  name: string;
+  driver: string;
+  status: EnvironmentStatus;
+  deleted: boolean;
+  config: Record<string, unknown>;
+  env_vars: Record<string, string>;
+  lease_policy: LeasePolicy;
+  capacity: number | null;
+}
+
+/** The columns of that. */
+export const HELD_ENVIRONMENT = `id, name, driver, status, deleted_at is not null as deleted, config, env_vars, lease_policy, capacity`;
+
 /** A run that is held for starting, with everything that decides whether and where it may. */
 export interface GatedRun {
   id: string;
@@ -70,6 +88,8 @@ export interface GatedRun {
   environment_id: string | null;
   /** As it was without its lock: whether its room has to be counted. */
   environment_capacity: number | null;
+  /** Held, where it has no capacity. */
+  unlimited: HeldEnvironment | null;
   decided_by: DecidedBy;
   chosen_by: References;
   workspace_id: string | null;
@@ -142,7 +162,7 @@ export class Gate {
          a.adapter_type, a.adapter_config, c.status as company_status, c.max_concurrent_runs as company_cap,
          case when c.max_concurrent_runs is null then 0 else (select count(*)::integer from heartbeat_runs b
            where b.company_id = c.id and b.status = 'running') end as company_running,
-         destination.environment_id, e.capacity as environment_capacity,
+         destination.environment_id, e.capacity as environment_capacity, to_jsonb(unlimited) as unlimited,
          ${DECIDED_BY} as decided_by, ${REFERENCES} as chosen_by,
          w.id as workspace_id, w.name as workspace_name, w.status as workspace_status, w.mode as workspace_mode,
          w.cwd as workspace_cwd, w.host as workspace_host, w.environment_id as workspace_environment_id,
@@ -155,6 +175,9 @@ export class Gate {
        left join execution_workspaces w on w.id = i.execution_workspace_id
        cross join lateral (select ${DESTINATION} as environment_id) destination
        left join environments e on e.id = destination.environment_id
+       -- One with a capacity is held otherwise: two that both held it this way and wanted more would wait for each other.
+       left join lateral (select ${HELD_ENVIRONMENT} from environments
+         where id = destination.environment_id and capacity is null for share) unlimited on true
        where r.id = any(?::uuid[]) and r.status = any(?::text[]) and r.due_at <= clock_timestamp()
        for no key update of a, r skip locked`,
       [`{${ids.join(',')}}`, WAITING_STATUSES],

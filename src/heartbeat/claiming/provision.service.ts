@@ -1,6 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
-import { isConnectionLost, isRefusedByDatabase } from '../../database/database-errors.js';
+import { isConnectionLost, isDeadlock, isRefusedByDatabase } from '../../database/database-errors.js';
 import { Coalescer } from '../../database/coalescer.js';
 import { inTransaction } from '../../database/transaction.js';
 import { systemActor } from '../../events/actor.js';
@@ -102,7 +102,7 @@ export class ProvisionService {
 
   private async setBack(candidate: Candidate, error: unknown): Promise<void> {
     // Another process was faster, which is no fault of the run: the next pass looks again.
-    if (error instanceof WorkspaceOccupiedError || error instanceof SlotTakenError) return;
+    if (error instanceof WorkspaceOccupiedError || error instanceof SlotTakenError || isDeadlock(error)) return;
     await this.recordError(candidate, error);
   }
 

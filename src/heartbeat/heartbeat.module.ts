@@ -32,6 +32,7 @@ import { DueStops } from './execution/due-stops.js';
 import { ExecutionServer } from './execution/execution.server.js';
 import { FinaliseService } from './execution/finalise.service.js';
 import { Gate } from './claiming/gate.js';
+import { Lookout } from './claiming/lookout.js';
 import { HeartbeatExecutor } from './execution/heartbeat.executor.js';
 import { InvocationRecorder } from './execution/invocation-recorder.js';
 import { RunLogReader } from './logs/run-log-reader.js';
@@ -96,7 +97,7 @@ const WAKE = [
   Timers,
   Promotions,
 ];
-const PROVISION = [ProvisionService, ClaimRuns, Gate, Placement, ChosenEnvironments];
+const PROVISION = [ProvisionService, ClaimRuns, Lookout, Gate, Placement, ChosenEnvironments];
 const EXECUTE = [
   EnvironmentLeaseInterceptor,
   ExecutionServer,

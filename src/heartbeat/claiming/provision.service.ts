@@ -10,7 +10,8 @@ import { Metrics } from '../../metrics/metrics.js';
 import { ClaimRuns } from './claim-runs.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
 import { EndRuns } from '../ending/end-runs.js';
-import { Gate, type Candidate } from './gate.js';
+import type { Candidate } from './gate.js';
+import { Lookout } from './lookout.js';
 import { Promotions } from '../ending/promotions.js';
 import { ReadBack } from './read-back.js';
 import { RunnerIdentity } from '../runs/runner-identity.js';
@@ -34,7 +35,7 @@ export class ProvisionService {
 
   constructor(
     private readonly em: EntityManager,
-    private readonly gate: Gate,
+    private readonly lookout: Lookout,
     private readonly claims: ClaimRuns,
     private readonly endRuns: EndRuns,
     private readonly promotions: Promotions,
@@ -74,9 +75,11 @@ export class ProvisionService {
   private async fill(slots: number, claimed: ClaimedRun[]): Promise<void> {
     for (let again = true; again;) {
       const before = claimed.length;
-      const { candidates, more } = await this.gate.candidates((slots - before) * 2);
+      const free = slots - before;
+      const { candidates, more, seenBefore } = await this.lookout.candidates(free);
       if (candidates.length > 0) await this.claim(candidates, slots, claimed);
-      again = more && claimed.length > before && claimed.length < slots;
+      this.lookout.started(claimed.slice(before), free);
+      again = claimed.length < slots && (seenBefore || (more && claimed.length > before));
     }
   }
 

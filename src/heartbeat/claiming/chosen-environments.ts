@@ -70,7 +70,9 @@ export class ChosenEnvironments {
     const idOf = (run: GatedRun) => run.environment_id ?? locals.get(run.company_id)!.id;
     const others = runs.filter((run) => run.unlimited === null);
     const limited = others.filter((run) => run.environment_capacity !== null).map(idOf);
-    const unlimited = new Map(runs.flatMap((run) => (run.unlimited ? [[run.unlimited.id, run.unlimited] as const] : [])));
+    const unlimited = new Map(
+      runs.flatMap((run) => (run.unlimited ? [[run.unlimited.id, run.unlimited] as const] : [])),
+    );
     const [held, chosen] = await answers([
       this.hold([...new Set(others.map(idOf))], limited),
       this.chosen([...unlimited.values()]),

@@ -52,13 +52,16 @@ export class DueStops {
       this.allDue ||= lookAtAll;
       throw error;
     });
-    const kept = runs.map(({ id }) => [id, this.nextLooks.get(id) ?? 0] as const);
-    this.nextLooks = new Map([
-      ...kept,
-      ...seen.map(({ id, left_ms: leftMs }) => [id, nextLook(startedAt, leftMs)] as const),
-    ]);
+    for (const { id, left_ms: leftMs } of seen) this.nextLooks.set(id, nextLook(startedAt, leftMs));
+    this.forgetWhatHasEnded();
     for (const { id, reason } of seen) if (reason) this.running.stop(id, reason);
     if (lookAtAll) this.restsUntil = bootClock() + Math.min(REST * (bootClock() - startedAt), LONGEST_REST_MS);
+  }
+
+  private forgetWhatHasEnded(): void {
+    const running = this.running.all();
+    if (this.nextLooks.size <= running.length * 2) return;
+    this.nextLooks = new Map(running.map(({ id }) => [id, this.nextLooks.get(id) ?? 0]));
   }
 
   /**

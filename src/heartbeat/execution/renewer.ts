@@ -22,8 +22,8 @@ export class Renewer {
   async tick(): Promise<void> {
     const ttlMs = this.config.leaseTtlSec * 1000;
     const sentAt = bootClock();
-    const runs = this.running.all().filter((run) => !this.running.isLost(run, sentAt));
-    if (!runs.some((run) => this.running.deadlineOf(run) - sentAt <= (ttlMs * 2) / 3)) return;
+    const runs = this.running.heldOnceDue(sentAt + (ttlMs * 2) / 3);
+    if (runs.length === 0) return;
     try {
       const held = runs.map(({ lease }) => lease);
       const lost = await this.leases.renew(held, this.config.leaseTtlSec);

@@ -20,12 +20,15 @@ interface Running {
 @Injectable()
 export class RunningRuns {
   private readonly byId = new Map<string, Running>();
+  /** No lease that can still be counted on runs out before, in milliseconds of the boot clock. */
+  private soonest = Infinity;
 
   constructor(private readonly guard: ProcessGuard) {}
 
   add(run: ClaimedRun): void {
     const running = { run, abort: new AbortController(), deadline: run.deadline, timer: undefined };
     this.byId.set(run.id, running);
+    this.soonest = Math.min(this.soonest, run.deadline);
     this.stopAtDeadline(running);
   }
 
@@ -51,6 +54,18 @@ export class RunningRuns {
 
   all(): ClaimedRun[] {
     return [...this.byId.values()].map(({ run }) => run);
+  }
+
+  /**
+   * The runs whose leases can still be counted on, once any of these leases runs out by then; nobody before. Looks at them
+   * no more often than that can have changed.
+   */
+  heldOnceDue(by: number): ClaimedRun[] {
+    if (this.soonest > by) return [];
+    const now = bootClock();
+    const held = this.all().filter((run) => !this.isLost(run, now));
+    this.soonest = held.reduce((soonest, run) => Math.min(soonest, this.deadlineOf(run)), Infinity);
+    return this.soonest > by ? [] : held;
   }
 
   /** The first reason stands. */

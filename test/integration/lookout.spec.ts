@@ -70,6 +70,14 @@ describe('a look for runs that may start', () => {
     expect(await start()).toBe(urgent);
   });
 
+  it('does no further than others who have more would come in between', async () => {
+    const other = new Fleet(apps[0], await fleet.user.company());
+    const rest = await other.wake(await other.agent(), 2);
+    const started: (string | undefined)[] = [];
+    for (let n = 0; n < 4; n++) started.push(await start());
+    expect(started).toEqual([rest[0], woken[0], rest[1], woken[1]]);
+  });
+
   it('does not where others have started what it found', async () => {
     expect(await start()).toBe(woken[0]);
     for (const id of woken.slice(1, 3)) expect(await start(apps[1])).toBe(id);

@@ -29,6 +29,8 @@ export interface Candidate {
 export interface Look {
   /** In fair order. */
   readonly candidates: readonly Candidate[];
+  /** How many of them come first in any case: whatever was not looked at comes after these. */
+  readonly certain: number;
   /** Whether there may be others that can start besides. */
   readonly more: boolean;
 }
@@ -116,7 +118,12 @@ export class Gate {
    */
   async candidates(limit: number): Promise<Look> {
     const rows = await this.em.execute<CandidateRow[]>(CANDIDATES, [this.host.id, limit, limit]);
-    return { candidates: rows.filter(({ fits }) => fits).map(candidate), more: rows.some(({ cut }) => cut) };
+    const fit = ({ fits }: CandidateRow) => fits;
+    return {
+      candidates: rows.filter(fit).map(candidate),
+      certain: rows.slice(0, certainOf(rows, limit)).filter(fit).length,
+      more: rows.some(({ cut }) => cut),
+    };
   }
 
   /**
@@ -194,6 +201,16 @@ export class Gate {
     );
     return rows.map(({ id }) => id);
   }
+}
+
+/** Of a company that may have more than these its next one comes in the round after its last one here. */
+function certainOf(rows: readonly CandidateRow[], limit: number): number {
+  const rounds = new Map<string, number>();
+  const roundOf = rows.map(({ company_id: id }) => rounds.set(id, (rounds.get(id) ?? 0) + 1).get(id)!);
+  const isCut = rows.length === limit ? rows : rows.filter(({ cut }) => cut);
+  const last = Math.min(...isCut.map(({ company_id: id }) => rounds.get(id)!));
+  const uncertain = roundOf.findIndex((round) => round > last);
+  return uncertain < 0 ? rows.length : uncertain;
 }
 
 const candidate = (row: CandidateRow): Candidate => ({

@@ -8,14 +8,15 @@ const FRESH_MS = 50;
 /** Most runs that are looked for, unless there are slots for more: the next slots that come free may have the others. */
 const AHEAD = 8;
 
-interface Sighting extends Look {
+interface Sighting extends Pick<Look, 'candidates' | 'more'> {
   /** Whether it was seen for slots that came before: others may have been there since. */
   readonly seenBefore: boolean;
 }
 
 /**
  * Finds runs for free slots. A look is the dearest part of a start where many agents wait, and finds what several slots can
- * have: what it found beyond need is kept for those that come free shortly after, until something new waits here.
+ * have: what it found beyond need is kept for those that come free shortly after, as far as nobody would come before it, and
+ * until something new waits here. What comes free meanwhile is seen by the next look.
  */
 @Injectable()
 export class Lookout {
@@ -31,8 +32,8 @@ export class Lookout {
     }
     this.forget();
     this.freshUntil = performance.now() + FRESH_MS;
-    const { candidates, more } = await this.gate.candidates(Math.max(AHEAD, slots * 2));
-    this.left = candidates;
+    const { candidates, certain, more } = await this.gate.candidates(Math.max(AHEAD, slots * 2));
+    this.left = candidates.slice(0, certain);
     return { candidates: candidates.slice(0, slots * 2), more, seenBefore: false };
   }
 

@@ -41,6 +41,7 @@ const UNMAPPED_COLUMNS = new Set([
   'environment_leases.lingering_id', // generated; one side of "held after its end only with a place"
   'environment_places.holding_lease_id', // generated; the other side of both
   'heartbeat_runs.held_lease_id', // generated; the other side
+  'heartbeat_runs.sealed_values', // opened by the token that is shown, by statement
 ]);
 
 /** Of which PostgreSQL does not say what may be null. */

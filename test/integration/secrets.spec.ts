@@ -459,7 +459,7 @@ describe(SecretsController.name, () => {
       const still = await startStillApp();
       const operator = new Scenario(still.url);
       const [steps, company] = [new Steps(still), await operator.company()];
-      const lost = async (fields: object) => {
+      const lost = async (fields: { adapterConfig?: object }) => {
         await operator.wake(await operator.agent(company, 'true', fields));
         const run = await steps.started();
         await steps.end(run, outcome.succeeded());

@@ -4,7 +4,7 @@ export const modules = {
   redaction: [],
   config: ['redaction'],
   errors: [],
-  events: [],
+  events: ['redaction'],
   metrics: [],
   database: ['config', 'errors'],
   http: ['config', 'database', 'errors', 'events', 'metrics'],

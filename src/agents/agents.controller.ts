@@ -1,4 +1,4 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query, Res } from '@nestjs/common';
 import {
   ApiConflictResponse,
   ApiCreatedResponse,
@@ -8,11 +8,14 @@ import {
   ApiTags,
   ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
 import { Access } from '../auth/access.decorator.js';
 import type { Page } from '../database/page.js';
 import { ApiPage } from '../http/api-page.decorator.js';
 import { IdPipe } from '../http/id.pipe.js';
-import { Idempotent } from '../http/idempotent.decorator.js';
+import { IdempotencyKeys } from '../http/idempotency-keys.js';
+import type { IdempotentRequest } from '../http/idempotent-request.js';
+import { IdempotentOnceDone, RepeatOf } from '../http/idempotent.decorator.js';
 import { PageQueryDto } from '../http/page-query.dto.js';
 import { AgentLifecycleService } from './agent-lifecycle.service.js';
 import { AgentRuntimeStateResponse } from './agent-runtime-state.dto.js';
@@ -30,6 +33,7 @@ export class AgentsController {
     private readonly agents: AgentsService,
     private readonly lifecycle: AgentLifecycleService,
     private readonly runtimeStates: AgentRuntimeStateService,
+    private readonly keys: IdempotencyKeys,
   ) {}
 
   /** A company's agents, newest first. */
@@ -43,14 +47,20 @@ export class AgentsController {
     return (await this.agents.list(companyId, query)).map((agent) => AgentResponse.from(agent));
   }
 
-  /** Makes an agent. */
+  /** Makes an agent. A repeated request is answered with what it is by then. */
   @Post('companies/:companyId/agents')
   @Access('operators:write')
-  @Idempotent()
+  @IdempotentOnceDone()
   @ApiCreatedResponse({ type: AgentResponse })
   @ApiUnprocessableEntityResponse({ description: `${UNUSABLE.description}, \`agents_quota_reached\`` })
-  async create(@Param('companyId', IdPipe) companyId: string, @Body() body: CreateAgentDto): Promise<AgentResponse> {
-    return AgentResponse.from(await this.agents.create(companyId, body));
+  async create(
+    @Param('companyId', IdPipe) companyId: string,
+    @Body() body: CreateAgentDto,
+    @RepeatOf() repeat: IdempotentRequest | null,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<AgentResponse> {
+    const make = () => this.agents.create(companyId, body);
+    return AgentResponse.from(await this.keys.onceMade(repeat, reply, make, (id) => this.agents.require(id)));
   }
 
   /** The agent that asks. */

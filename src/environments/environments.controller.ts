@@ -1,4 +1,4 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query, Res } from '@nestjs/common';
 import {
   ApiConflictResponse,
   ApiCreatedResponse,
@@ -7,12 +7,15 @@ import {
   ApiTags,
   ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
 import { Access } from '../auth/access.decorator.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import type { Page } from '../database/page.js';
 import { ApiPage } from '../http/api-page.decorator.js';
 import { IdPipe } from '../http/id.pipe.js';
-import { Idempotent } from '../http/idempotent.decorator.js';
+import { IdempotencyKeys } from '../http/idempotency-keys.js';
+import type { IdempotentRequest } from '../http/idempotent-request.js';
+import { IdempotentOnceDone, RepeatOf } from '../http/idempotent.decorator.js';
 import { DriverRegistry } from './drivers/driver-registry.js';
 import { EnvironmentProbesService } from './environment-probes.service.js';
 import { EnvironmentUsages, isHeld } from './environment-usage.js';
@@ -41,6 +44,7 @@ export class EnvironmentsController {
     private readonly usages: EnvironmentUsages,
     private readonly companies: CompaniesService,
     private readonly drivers: DriverRegistry,
+    private readonly keys: IdempotencyKeys,
   ) {}
 
   /** A company's environments, newest first; its `Local` is made if it has none. */
@@ -56,18 +60,21 @@ export class EnvironmentsController {
     return page.map((environment) => EnvironmentResponse.from(environment, counts.get(environment.id) ?? 0));
   }
 
-  /** Makes an environment. */
+  /** Makes an environment. A repeated request is answered with what it is by then. */
   @Post('companies/:companyId/environments')
   @Access('operators:write')
-  @Idempotent()
+  @IdempotentOnceDone()
   @ApiCreatedResponse({ type: EnvironmentResponse })
   @ApiConflictResponse({ description: '`environment_name_taken`, `local_environment_exists`, `company_archived`' })
   @ApiUnprocessableEntityResponse({ description: `${NO_SECRET.description}, \`environments_quota_reached\`` })
   async create(
     @Param('companyId', IdPipe) companyId: string,
     @Body() body: CreateEnvironmentDto,
+    @RepeatOf() repeat: IdempotentRequest | null,
+    @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<EnvironmentResponse> {
-    return EnvironmentResponse.from(await this.environments.create(companyId, body), 0);
+    const make = () => this.environments.create(companyId, body);
+    return this.respond(await this.keys.onceMade(repeat, reply, make, (id) => this.environments.require(id)));
   }
 
   /** The drivers that there are, and what each needs to know. */

@@ -1,10 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Redactor } from '../redaction/redactor.js';
 import { systemActor, type Actor } from './actor.js';
 
 /** What is known about the request or task that is being carried out. */
 export interface RequestScope {
   actor: Actor;
   requestId: string | null;
+  /** Takes out what must not be shown of the run whose token was shown. */
+  redactor?: Redactor;
 }
 
 const storage = new AsyncLocalStorage<RequestScope>();

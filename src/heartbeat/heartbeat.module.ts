@@ -52,7 +52,6 @@ import { RevokeController } from './http/revoke.controller.js';
 import { RevokeService } from './ending/revoke.service.js';
 import { ReleaseService } from './ending/release.service.js';
 import { Renewer } from './execution/renewer.js';
-import { RunTokenResolver } from './runs/run-token-resolver.js';
 import { Runner } from './execution/runner.js';
 import { RunnerRegistry } from './execution/runner-registry.js';
 import { RunnerIdentity } from './runs/runner-identity.js';
@@ -63,10 +62,10 @@ import { RunnersController } from './http/runners.controller.js';
 import { RunnersService } from './runs/runners.service.js';
 import { RunsController } from './http/runs.controller.js';
 import { RunsService } from './runs/runs.service.js';
-import { AbsentRuns } from './secrets/absent-runs.js';
 import { RunBodyInterceptor } from './secrets/run-body.interceptor.js';
 import { RunRedactors } from './secrets/run-redactors.js';
 import { RunSecrets } from './secrets/run-secrets.js';
+import { RunTokenResolver } from './secrets/run-token-resolver.js';
 import { Successors } from './ending/successors.js';
 import { Blockers } from './waiting/blockers.js';
 import { QueueService } from './waiting/queue.service.js';
@@ -109,7 +108,12 @@ const EXECUTE = [
   ProcessAdapter,
   HttpAdapter,
 ];
-const SECRETS = [RunSecrets, RunRedactors, AbsentRuns, { provide: APP_INTERCEPTOR, useClass: RunBodyInterceptor }];
+const SECRETS = [
+  RunSecrets,
+  RunRedactors,
+  RunTokenResolver,
+  { provide: APP_INTERCEPTOR, useClass: RunBodyInterceptor },
+];
 const END = [
   FinaliseService,
   EndRuns,
@@ -124,16 +128,7 @@ const END = [
   AgentStops,
 ];
 const FOLLOW_UP = [Successors, Retries, CommentPolicy, AgentHealth];
-const RUNNER = [
-  Runner,
-  RunnerIdentity,
-  RunnerRegistry,
-  RunningRuns,
-  Renewer,
-  DueStops,
-  DispatchTriggers,
-  RunTokenResolver,
-];
+const RUNNER = [Runner, RunnerIdentity, RunnerRegistry, RunningRuns, Renewer, DueStops, DispatchTriggers];
 const WAIT = [Waits, WaitingReasons, WaitDeadlines, Blockers, QueueService];
 const RESERVE = [ReservationsService, GrantLease, WaitingLine, LeaseRequests, Refusals];
 const READ = [RunsService, RunnersService, HostsService, PlacementsService, RunLogs, RunLogStore, RunLogReader];

@@ -57,13 +57,32 @@ export class IdempotencyKeys {
   }
 
   /**
+   * The same for what is shown with more than may be kept: its id is, and a repeated request is answered with what it is
+   * by then.
+   * @throws IdempotencyKeyReusedError, and what `find` throws
+   */
+  async onceMade<T extends { id: string }>(
+    request: IdempotentRequest | null,
+    reply: FastifyReply,
+    make: () => Promise<T>,
+    find: (id: string) => Promise<T>,
+  ): Promise<T> {
+    let made: T | null = null;
+    const { id } = await this.once(request, reply, async () => {
+      made = await make();
+      return { id: made.id };
+    });
+    return made ?? find(id);
+  }
+
+  /**
    * Takes the key for this transaction. A second request under it waits here, on the unique index, until the first has
    * committed or rolled back.
    * @returns the answer to repeat, or null if the request is to be carried out now.
    * @throws IdempotencyKeyReusedError
    */
   private async take(request: IdempotentRequest): Promise<StoredAnswer | null> {
-    const { companyId, actor, route, key, bodyHash } = request;
+    const { companyId, actor, route, key, keyHash, bodyHash } = request;
     const taken = await this.em.execute(
       `insert into idempotency_keys as kept (id, company_id, actor, route, key, body_hash, status_code, answer)
        values (?, ?, ?, ?, ?, ?, 0, 'null')
@@ -71,13 +90,13 @@ export class IdempotencyKeys {
          set id = excluded.id, body_hash = excluded.body_hash, created_at = now()
          where kept.created_at < now() - interval '24 hours'
        returning id`,
-      [newId(), companyId, actor, route, key, bodyHash],
+      [newId(), companyId, actor, route, keyHash, bodyHash],
     );
     if (taken.length > 0) return null;
     const [kept] = await this.em.execute<{ same_body: boolean; status_code: number; answer: unknown }[]>(
       `select body_hash = ? as same_body, status_code, answer from idempotency_keys
        where company_id is not distinct from ? and actor = ? and route = ? and key = ?`,
-      [bodyHash, companyId, actor, route, key],
+      [bodyHash, companyId, actor, route, keyHash],
     );
     if (!kept?.same_body) throw new IdempotencyKeyReusedError(key);
     return { statusCode: kept.status_code, answer: kept.answer };
@@ -85,11 +104,11 @@ export class IdempotencyKeys {
 
   /** Keeps the answer to the request that took the key. */
   private async keep(request: IdempotentRequest, { statusCode, answer }: StoredAnswer): Promise<void> {
-    const { companyId, actor, route, key } = request;
+    const { companyId, actor, route, keyHash } = request;
     await this.em.execute(
       `update idempotency_keys set status_code = ?, answer = ?::jsonb
        where company_id is not distinct from ? and actor = ? and route = ? and key = ?`,
-      [statusCode, JSON.stringify(answer), companyId, actor, route, key],
+      [statusCode, JSON.stringify(answer), companyId, actor, route, keyHash],
     );
   }
 

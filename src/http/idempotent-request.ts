@@ -12,6 +12,8 @@ export interface IdempotentRequest {
   /** Method and concrete path. */
   readonly route: string;
   readonly key: string;
+  /** All that is kept of the key: a caller may have put anything into it. */
+  readonly keyHash: string;
   readonly bodyHash: Buffer;
 }
 
@@ -28,6 +30,7 @@ export function identify(request: FastifyRequest): IdempotentRequest | null {
     actor: `${actor.type}:${actor.id}`,
     route: `${request.method} ${request.url.split('?', 1)[0]}`,
     key,
+    keyHash: createHash('sha256').update(key).digest('hex'),
     bodyHash: createHash('sha256').update(canonicalJson(request.body)).digest(),
   };
 }

@@ -30,8 +30,8 @@ export const Idempotent = (shownOnce: readonly string[] = []): MethodDecorator =
   applyDecorators(SetMetadata(SHOWN_ONCE, shownOnce), UseInterceptors(IdempotencyInterceptor), KeyHeader());
 
 /**
- * The same for a POST whose handler waits before it changes anything, and may not hold a transaction meanwhile: it takes
- * the key itself, by `@RepeatOf()` and `IdempotencyKeys.once`.
+ * The same for a POST whose handler takes the key itself, by `@RepeatOf()` and `IdempotencyKeys`: because it waits before it
+ * changes anything, and may not hold a transaction meanwhile, or because it answers what may not be kept.
  */
 export const IdempotentOnceDone = KeyHeader;
 

@@ -1,4 +1,6 @@
 import { pino } from 'pino';
+import { systemActor } from '../events/actor.js';
+import { runInScope } from '../events/request-scope.js';
 import { Redactor } from '../redaction/redactor.js';
 import { RedactorsInUse } from '../redaction/redactors-in-use.js';
 import { LoggerModule, redactedOutput, withoutRow } from './logger.module.js';
@@ -20,6 +22,14 @@ describe(LoggerModule.name, () => {
     expect(lines[0]).toContain('it was [redacted]');
     expect(lines[0]).not.toContain('horse');
     expect(JSON.parse(lines[0])).toMatchObject({ msg: '[redacted]' });
+  });
+
+  it('writes no value of the run that asks, for as long as something is done for it', () => {
+    const scope = { actor: systemActor('test'), requestId: null, redactor: new Redactor(['a-value']) };
+    runInScope(scope, () => log.error({ url: '/x?y=a-value' }, 'said a-value'));
+    log.error('a-value of somebody else');
+    expect(JSON.parse(lines[0])).toMatchObject({ url: '/x?y=[redacted]', msg: 'said [redacted]' });
+    expect(lines[1]).toContain('a-value');
   });
 
   it('writes no row that a constraint has refused', () => {

@@ -24,9 +24,14 @@ function logMethod(this: ThisType<unknown>, args: Parameters<LogFn>, method: Log
   method.apply(this as never, args);
 }
 
-/** Takes the values out of each line that this process knows at that moment. */
+/** Takes the values out of each line that this process knows at that moment, and those of the run that asks. */
 export function redactedOutput(redactors: RedactorsInUse, output: DestinationStream): DestinationStream {
-  return { write: (line) => void output.write(redactors.text(line)) };
+  return {
+    write(line) {
+      const redacted = redactors.text(line);
+      output.write(currentScope()?.redactor?.text(redacted) ?? redacted);
+    },
+  };
 }
 
 /** PostgreSQL shows the whole row that a constraint refuses, and that can hold a plain variable. */

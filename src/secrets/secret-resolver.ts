@@ -45,23 +45,6 @@ export class SecretResolver {
     return { configs: revealed, values: [...byReference.values()] };
   }
 
-  /**
-   * Every value that the references in these configs may have stood for since then.
-   * @throws SecretsKeyMismatchError, SecretsKeyUnusableError, SecretCorruptError
-   */
-  async valuesSince(companyId: string, configs: object, since: Date): Promise<string[]> {
-    const { found } = referencesIn(configs, '');
-    if (found.length === 0) return [];
-    const versions = await this.em.fork().execute<StoredVersion[]>(
-      `select ${VERSION_COLUMNS} from secret_versions v
-       where v.company_id = ? and v.secret_id in (select value::uuid from jsonb_array_elements_text(?::jsonb))
-         and not exists (select from secret_versions newer
-           where newer.secret_id = v.secret_id and newer.version = v.version + 1 and newer.created_at < ?)`,
-      [companyId, JSON.stringify(found.map(({ secret }) => secret).filter((id) => validate(id))), since],
-    );
-    return versions.map((version) => this.values.reveal(version));
-  }
-
   private asked(companyId: string, references: readonly SecretReference[]): Promise<AskedVersion[]> {
     const asked = references
       .filter(({ secret }) => validate(secret))

@@ -1,74 +1,30 @@
-import { randomBytes } from 'node:crypto';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
 import { ApiClient } from '../support/api-client.js';
 import { eventually } from '../support/eventually.js';
 import { requestsOf, type ApiDocument } from '../support/every-list.js';
+import { everyRequest } from '../support/every-route.js';
+import { nameOf, type Things } from '../support/one-of-everything.js';
+import { BLABBER, CONTROL, foundIn, kept, KEPT, PARROT, plain, PLAIN, unescaped } from '../support/planted.js';
 import { Scenario } from '../support/scenario.js';
 import { startServerProcess, type ServerProcess } from '../support/server-process.js';
 
-const unique = (what: string) => `${what}/${randomBytes(12).toString('base64url')}+"quoted"`;
+type Who = 'operator' | 'agent' | 'run';
+/** What somebody was answered. */
+interface Shown {
+  who: Who;
+  path: string;
+  status: number;
+  text: string;
+}
 
-/** What is planted. Those that are plain stand in configs as their owner wrote them, and nowhere else. */
-const KEPT = {
-  agent: unique('agent'),
-  environment: unique('environment'),
-  rotated: unique('rotated'),
-  header: `Bearer ${randomBytes(18).toString('hex')}`,
-  brokenHeader: `${unique('broken')}\nheader`,
-  pem: `-----BEGIN PRIVATE KEY-----\n${randomBytes(48).toString('base64')}\n${randomBytes(48).toString('base64')}\n-----END PRIVATE KEY-----\n`,
-};
-const PLAIN = {
-  agent: unique('plain-agent'),
-  environment: unique('plain-environment'),
-  header: randomBytes(18).toString('hex'),
-};
-/** Said beside every secret: where it is not found, nothing was looked at. */
-const CONTROL = 'this-may-be-seen';
-/** Of runs, and of agents. */
-const ANY_TOKEN = /berth_(run_eyJ[\w.-]{100,}|agent_[0-9a-f-]{36}_[\w-]{43})/;
-
-/** Says everything that it was given, in every way in which it can, to its streams and to both servers. */
-const BLABBER = `
-  const { env } = process;
-  const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-  const values = ['TOKEN', 'SHARED', 'PEM', 'API_PASSWORD', 'SHARED_SECRET', 'PAPERCLIP_API_KEY'].map((name) => env[name]);
-  for (const value of values) {
-    for (const stream of [process.stdout, process.stderr]) {
-      const half = Math.floor(value.length / 2);
-      stream.write('${CONTROL} ' + value.slice(0, half));
-      await wait(20);
-      stream.write(value.slice(half) + '\\n');
-      for (const line of value.split('\\n')) stream.write('  > ' + line + '\\n');
-      stream.write(Buffer.from('x' + value).toString('base64') + ' ' + encodeURIComponent(value) + '\\n');
-    }
-  }
-  console.log(JSON.stringify(env));
-  const said = values.join(' and ') + ' ${CONTROL}';
-  const { PAPERCLIP_COMPANY_ID: company, PAPERCLIP_TASK_ID: issue, PAPERCLIP_LEASE_ID: lease } = env;
-  for (const api of [env.PAPERCLIP_API_URL, env.OTHER_API]) {
-    const send = async (method, path, body) => {
-      const headers = { 'content-type': 'application/json', authorization: 'Bearer ' + env.PAPERCLIP_API_KEY };
-      const answer = await fetch(api + '/api' + path, { method, headers, body: JSON.stringify(body) });
-      console.log(method, path, answer.status, await answer.text());
-    };
-    await send('POST', '/issues/' + issue + '/comments', { body: said });
-    await send('PATCH', '/issues/' + issue, { description: said });
-    await send('POST', '/companies/' + company + '/issues', { title: 'An issue', description: said });
-    await send('POST', '/companies/' + company + '/activity', { action: 'custom.said', details: { said, [values[0]]: 1 } });
-    const authorization = 'Bearer ' + env.PAPERCLIP_API_KEY;
-    const held = await fetch(api + '/api/environment-leases/' + lease, { headers: { authorization } });
-    const { fencingToken } = await held.json();
-    await send('PATCH', '/environment-leases/' + lease, { metadata: { said }, fencingToken });
-    await send('POST', '/companies/' + company + '/secrets', { name: said, value: said });
-    await send('POST', '/agents/' + env.PAPERCLIP_AGENT_ID + '/wakeup', { reason: said, payload: { said } });
-    await send('GET', '/agents/' + env.PAPERCLIP_AGENT_ID + '?companyId=' + encodeURIComponent(values[0]));
-  }
-  console.log(JSON.stringify({ type: 'result', result: said, nested: [{ [said]: values }] }));
-  process.exitCode = 1;`;
+const WHO: readonly Who[] = ['run', 'agent', 'operator'];
+/** They take away what others are asked about, or end it. */
+const ENDS = /^DELETE|\/(archive|terminate|pause|cancel|revoke|release|forget)$/;
 
 describe('planted secrets', () => {
   let first: ServerProcess;
@@ -77,10 +33,13 @@ describe('planted secrets', () => {
   let echo: Server;
   let user: Scenario;
   let companyId: string;
-  let agentToken: string;
+  /** Where the places of runs are, and the file by which one of them speaks to us. */
+  let root: string;
+  let callers: Record<Who, ApiClient>;
   const names: Record<string, string> = {};
   const runs: string[] = [];
-  let answers: { path: string; text: string; isOperator: boolean }[];
+  let answers: Shown[];
+  let changes: Shown[];
 
   beforeAll(async () => {
     first = await startServerProcess({ BERTH_LOG_LEVEL: 'trace', BERTH_HTTP_ALLOW: '127.0.0.1' });
@@ -105,34 +64,49 @@ describe('planted secrets', () => {
       response.writeHead(400, shown, headers).end(JSON.stringify({ result: shown, [shown]: request.headers }));
     });
     await new Promise<void>((resolve) => echo.listen(0, '127.0.0.1', resolve));
+    root = await mkdtemp(path.join(tmpdir(), 'berth-planted-'));
     await blab();
     await makeMistakes();
+    callers = { operator: user.api, agent: user.api.as(await keyOf(names.agentId)), run: await parrot() };
     answers = await readEverything();
-  }, 120_000);
+    changes = await changeEverything();
+  }, 240_000);
   afterAll(async () => {
     echo.close();
+    await rm(root, { recursive: true, force: true });
     await database.end();
     await second.stop();
     await first.stop();
     for (const { home } of [first, second]) await rm(home, { recursive: true, force: true });
   });
 
+  async function created(at: string, body: object, api = user.api): Promise<string> {
+    const answer = await api.post<{ id: string }>(at, body);
+    expect(answer).toMatchObject({ status: 201 });
+    return answer.body.id;
+  }
+
+  const keyed = () => user.api.with({ 'idempotency-key': 'once' });
+  const keyOf = async (agentId: string) =>
+    (await user.api.post<{ token: string }>(`/agents/${agentId}/keys`, { name: 'k' })).body.token;
+
   async function plantSecrets(): Promise<void> {
     for (const [name, value] of Object.entries(KEPT)) {
       const body = { name, value: name === 'rotated' ? `${value}-before` : value };
-      const { body: made } = await user.api.post<{ id: string }>(`/companies/${companyId}/secrets`, body);
-      names.secretId = made.id;
-      if (name === 'rotated') await user.api.post(`/secrets/${made.id}/rotate`, { value });
+      const made = await created(`/companies/${companyId}/secrets`, body);
+      names.secretId = made;
+      if (name === 'rotated') await user.api.post(`/secrets/${made}/rotate`, { value });
+      if (name === 'pinned') await user.api.post(`/secrets/${made}/rotate`, { value: 'the-latest-pin' });
     }
   }
 
   async function blab(): Promise<void> {
-    const { body } = await user.api.get<{ id: string }[]>(`/companies/${companyId}/environments`);
-    names.environmentId = body[0].id;
     const envVars = { SHARED: { secretRef: 'environment' }, SHARED_SECRET: PLAIN.environment, OTHER_API: second.url };
-    await user.api.patch(`/environments/${names.environmentId}`, { envVars });
+    const local = { name: 'Local', driver: 'local', envVars };
+    names.environmentId = await created(`/companies/${companyId}/environments`, local, keyed());
     const env = {
       ...{ TOKEN: { secretRef: 'agent' }, PEM: { secretRef: 'pem' }, ROTATED: { secretRef: 'rotated' } },
+      PINNED: { secretRef: 'pinned', version: 1 },
       API_PASSWORD: { type: 'plain', value: PLAIN.agent },
     };
     const script = `"$NODE" --input-type=module -e "$SCRIPT"`;
@@ -159,8 +133,56 @@ describe('planted secrets', () => {
     await failing({ adapterType: 'http', adapterConfig: { url: 'http://127.0.0.1:1/', headers } });
     await failing({ adapterConfig: { command: 'false', args: [`--password=${PLAIN.agent}`], env } });
     await failing({ adapterConfig: { command: '/no/such/program', args: [], env } });
-    const key = await user.api.post<{ token: string }>(`/agents/${names.agentId}/keys`, { name: 'k' });
-    agentToken = key.body.token;
+  }
+
+  /**
+   * A run that goes on, and was given what does not stand in any config by now.
+   * @returns its voice, at the server that does not execute it.
+   */
+  async function parrot(): Promise<ApiClient> {
+    const { environmentId } = names;
+    await user.api.patch(`/environments/${environmentId}`, { config: { directory: 'per_lease', cwd: root } });
+    const file = path.join(root, 'token');
+    const env = {
+      TOKEN: { secretRef: 'agent' },
+      PINNED: { secretRef: 'pinned', version: 1 },
+      API_PASSWORD: PLAIN.agent,
+    };
+    const adapterConfig = { command: 'sh', args: ['-c', PARROT], env: { ...env, FILE: file } };
+    const body = { name: 'parrot', adapterConfig };
+    const agentId = await created(`/companies/${companyId}/agents`, body, keyed());
+    const { id: runId } = await user.wake(agentId);
+    runs.push(runId);
+    const token = await eventually(
+      () => readFile(file, 'utf8').catch(() => ''),
+      (written) => written.startsWith('berth_run_'),
+    );
+    await user.api.patch(`/agents/${agentId}`, { adapterConfig: { env: {} }, replaceAdapterConfig: true });
+    await user.api.patch(`/environments/${environmentId}`, { envVars: {} });
+
+    const run = new ApiClient(second.url).as(token);
+    const voice = run.with({ 'idempotency-key': KEPT.pinned, 'x-request-id': KEPT.pinned });
+    const said = [KEPT.agent, KEPT.environment, KEPT.pinned, PLAIN.agent, PLAIN.environment, token, CONTROL].join(' ');
+    await created(`/issues/${names.issueId}/comments`, { body: said }, voice);
+    await created(`/companies/${companyId}/activity`, { action: 'custom.said', details: { said } }, voice);
+    const leases = `/companies/${companyId}/environment-leases`;
+    const wish = { environmentId, holder: KEPT.pinned, metadata: { said } };
+    names.furtherLeaseId = await created(leases, wish, voice);
+    names.reservationId = await created(leases, { ...wish, holder: 'keeper', metadata: {} });
+    const workspace = { name: 'w', environmentId, cwd: root };
+    names.workspaceId = await created(`/companies/${companyId}/execution-workspaces`, workspace);
+    names.placeId = (await user.leases(runId)).find(({ placeId }) => placeId !== null)!.placeId!;
+
+    // An error that nobody expects is logged with the request's address and id.
+    await database.query('alter view activity_log rename to activity_log_away');
+    const broken = await voice.get(`/companies/${companyId}/activity?action=${encodeURIComponent(KEPT.agent)}`);
+    await database.query('alter view activity_log_away rename to activity_log');
+    expect(broken.status).toBe(500);
+    await eventually(
+      () => Promise.resolve(second.output),
+      (output) => output.includes('A request failed'),
+    );
+    return run;
   }
 
   async function failing(fields: object): Promise<void> {
@@ -209,43 +231,50 @@ describe('planted secrets', () => {
     mistakes.push(await (await fetch(`${first.url}/api/companies/${companyId}/secrets`, malformed)).text());
   }
 
-  async function readEverything() {
+  const show = async (who: Who, method: string, at: string, body?: unknown): Promise<Shown> => {
+    const answer = await callers[who].send(method, at, body);
+    const isShownOnce = (name: string) => name === 'token' && method === 'POST' && at.endsWith('keys');
+    const text = JSON.stringify(answer.body, (name, value: unknown) => (isShownOnce(name) ? undefined : value));
+    return { who, path: at, status: answer.status, text };
+  };
+
+  async function readEverything(): Promise<Shown[]> {
     const { body: document } = await user.api.get<ApiDocument>('/openapi.json');
-    const nothing = names.agentId;
-    const read = [];
+    const others = Object.keys(document.paths).flatMap((at) =>
+      /\/(me|verify)$/.test(at) ? at.replace('/api', '') : [],
+    );
+    expect(others).toHaveLength(3);
+    const read: Shown[] = [];
     for (const runId of runs) {
-      const every = { companyId, cappedEnvironmentId: names.environmentId, workspaceId: nothing, placeId: nothing };
+      const every = { companyId, cappedEnvironmentId: names.environmentId };
       const known = { ...every, ...names, runId, middle: new Date().toISOString() };
-      for (const at of requestsOf(document, known as never)) {
+      const leases = [names.furtherLeaseId, names.reservationId].map((id) => `/environment-leases/${id}`);
+      for (const at of [...requestsOf(document, known as never), ...leases, ...others]) {
         if (runId !== runs[0] && !at.includes(runId)) continue;
-        for (const isOperator of [true, false]) {
-          const headers: Record<string, string> = isOperator ? {} : { authorization: `Bearer ${agentToken}` };
-          const answer = await fetch(`${first.url}/api${at}`, { headers });
-          read.push({ path: at, text: await answer.text(), isOperator });
-        }
+        for (const who of WHO) read.push(await show(who, 'GET', at));
       }
+    }
+    for (const { url } of [first, second]) {
+      const metrics = await fetch(`${url}/metrics`);
+      read.push({ who: 'operator', path: '/metrics', status: metrics.status, text: await metrics.text() });
     }
     return read;
   }
 
-  /** Every form in which a value is recognised. */
-  const formsOf = (value: string) => {
-    const lines = value.split('\n').filter((line) => line.length > 20 && !line.startsWith('---'));
-    const token = value.replace(/^Bearer /, '');
-    return [...lines, token].flatMap((text) => [
-      text,
-      JSON.stringify(text).slice(1, -1),
-      encodeURIComponent(text),
-      Buffer.from(text).toString('base64').replace(/.?=*$/, ''),
-    ]);
-  };
-  const kept = Object.values(KEPT).flatMap(formsOf);
-  const plain = Object.values(PLAIN).flatMap(formsOf);
-  /** What of all that was planted stands in a text. */
-  const foundIn = (text: string, forms = [...kept, ...plain]) => [
-    ...forms.filter((form) => text.includes(form)),
-    ...(ANY_TOKEN.exec(text.replaceAll(agentToken, '')) ?? []).slice(0, 1),
-  ];
+  /** Calls every route that changes something, as everybody; those last that take away what is asked about. */
+  async function changeEverything(): Promise<Shown[]> {
+    const things = { companyId, keyId: names.agentId, identifier: names.issueId, ...names } as unknown as Things;
+    const every = await everyRequest(first.url, (parameter, at) => nameOf(things, parameter, at));
+    const changing = every.filter(({ method }) => method !== 'GET');
+    const ends = ({ method, path: at }: { method: string; path: string }) => ENDS.test(`${method} ${at}`);
+    const changed: Shown[] = [];
+    for (const isEnd of [false, true]) {
+      for (const { method, path: at, body } of changing.filter((request) => ends(request) === isEnd)) {
+        for (const who of WHO) changed.push(await show(who, method, at, body));
+      }
+    }
+    return changed;
+  }
 
   it('are nowhere in the database, save plain ones in the configs that they were written in', async () => {
     const { rows: columns } = await database.query<{ table: string; columns: string[]; bytes: string[] | null }>(
@@ -283,29 +312,25 @@ describe('planted secrets', () => {
     expect([...controls]).toEqual(expect.arrayContaining(written));
   });
 
-  /** The texts in a JSON value as they are, one below the other. */
-  const unescaped = (json: unknown): string => {
-    const texts: string[] = [];
-    JSON.stringify(json, (name, value: unknown) => {
-      texts.push(name, typeof value === 'string' ? value : '');
-      return value;
-    });
-    return texts.join('\n');
-  };
-
   it('are in no answer of any route, save plain ones in configs that an operator reads', () => {
-    const isConfig = (at: string, isOperator: boolean) =>
-      isOperator && /\/(agents|environments)(\/[\w-]+)?(\?.*)?$/.test(at);
+    const shows = /\/(agents|environments)(\/[\w-]+(\/(pause|resume|terminate|drain|activate|archive))?)?(\?.*)?$/;
+    const isConfig = (at: string) => shows.test(at);
     const isOwn = (at: string) => /\/agents\/[\w-]+(\?.*)?$|\/companies\/[\w-]+\/agents(\?.*)?$/.test(at);
-    const shown = answers.filter(({ path: at, text, isOperator }) => {
-      const forms = isConfig(at, isOperator) || isOwn(at) ? kept : undefined;
+    const shown = [...answers, ...changes].filter(({ who, path: at, text }) => {
+      const forms = (who === 'operator' && isConfig(at)) || isOwn(at) ? kept : undefined;
       return foundIn(text, forms).length + foundIn(text.replaceAll('\\"', '"'), forms).length > 0;
     });
     expect(shown).toEqual([]);
+    expect([...answers, ...changes].filter(({ status }) => status >= 500)).toEqual([]);
     expect(mistakes.flatMap((text) => foundIn(text))).toEqual([]);
-    for (const part of ['/log', '/activity', '/comments', '/heartbeat-runs/']) {
+    for (const part of ['/log', '/activity', '/comments', '/heartbeat-runs/', '/environment-leases/']) {
       const seen = answers.filter(({ path: at, text }) => at.includes(part) && text.includes(CONTROL));
       expect(seen.length).toBeGreaterThan(0);
+    }
+    for (const who of WHO) {
+      for (const shownTo of [answers, changes]) {
+        expect(shownTo.filter((one) => one.who === who && one.status < 300).length).toBeGreaterThan(0);
+      }
     }
   });
 

@@ -93,6 +93,23 @@ describe('agents', () => {
       expect(await actionsOn(body.id)).toEqual(['agent.created']);
     });
 
+    it('is made once under one key, and its config is kept nowhere else', async () => {
+      const fresh = (await operator.post<{ id: string }>('/companies', { name: 'Fresh' })).body.id;
+      const keyed = operator.with({ 'idempotency-key': 'once' });
+      const body = { name: 'repeated', adapterConfig: { env: { A: 'a-plain-value' } } };
+      const made = () => keyed.post<Agent>(`/companies/${fresh}/agents`, body);
+      const first = await made();
+      expect(first).toMatchObject({ status: 201, body });
+      expect(await made()).toMatchObject({ status: 201, body: first.body });
+      const kept = await app.database.query('select answer from idempotency_keys where company_id = $1', [fresh]);
+      expect(kept).toEqual([{ answer: { id: first.body.id } }]);
+
+      await operator.patch(`/agents/${first.body.id}`, { name: 'renamed' });
+      expect((await made()).body).toMatchObject({ id: first.body.id, name: 'renamed' });
+      await operator.delete(`/agents/${first.body.id}`);
+      expect((await made()).status).toBe(404);
+    });
+
     it('accepts what Paperclip’s client always sends', async () => {
       const { status } = await operator.post(`/companies/${companyId}/agents`, {
         name: 'from the client',

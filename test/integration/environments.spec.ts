@@ -234,15 +234,18 @@ describe('environments', () => {
       expect(refusal.details).toEqual([expect.objectContaining({ field })]);
     });
 
-    it('is safe to repeat under one key', async () => {
+    it('is safe to repeat under one key, and keeps its variables nowhere else', async () => {
       const fresh = await makeCompany();
       const keyed = operator.with({ 'idempotency-key': 'once' });
-      const body = { name: 'Mine', driver: 'local' };
+      const body = { name: 'Mine', driver: 'local', envVars: { A: 'a-plain-value' } };
       const [first, second] = [
         await keyed.post<Environment>(`/companies/${fresh}/environments`, body),
         await keyed.post<Environment>(`/companies/${fresh}/environments`, body),
       ];
-      expect([second.status, second.body.id]).toEqual([201, first.body.id]);
+      expect(first.body).toMatchObject(body);
+      expect(second).toMatchObject({ status: 201, body: first.body });
+      const kept = await app.database.query('select answer from idempotency_keys where company_id = $1', [fresh]);
+      expect(kept).toEqual([{ answer: { id: first.body.id } }]);
     });
   });
 

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { IdempotencySweep } from '../../src/http/idempotency-sweep.js';
 import { startProbeApp, type ProbeApp } from './http-probe.js';
 
@@ -23,6 +23,7 @@ describe('a request with an idempotency key', () => {
     });
     return { status: answer.status, body: (await answer.json()) as { id: string; token?: string; code?: string } };
   };
+  const hashed = (key: string) => createHash('sha256').update(key).digest('hex');
   const made = async (name: string) =>
     (await probe.database.query('select id from companies where name = $1', [name])).length;
 
@@ -69,13 +70,24 @@ describe('a request with an idempotency key', () => {
   it('is carried out anew after 24 hours, and the old answer is swept away', async () => {
     const first = await send('Old', 'k7');
     await send('Older', 'k8');
+    const kept = [hashed('k7'), hashed('k8')];
     await probe.database.query(
-      `update idempotency_keys set created_at = now() - interval '25 hours' where key in ('k7', 'k8')`,
+      `update idempotency_keys set created_at = now() - interval '25 hours' where key = any($1)`,
+      [kept],
     );
     expect((await send('Old', 'k7')).body.id).not.toBe(first.body.id);
     await probe.app.get(IdempotencySweep, { strict: false }).sweep();
-    const left = await probe.database.query('select key from idempotency_keys where key = any($1)', [['k7', 'k8']]);
-    expect(left).toEqual([{ key: 'k7' }]);
+    const left = await probe.database.query('select key from idempotency_keys where key = any($1)', [kept]);
+    expect(left).toEqual([{ key: hashed('k7') }]);
+  });
+
+  it('keeps nothing of the key but a hash, and says in a refusal which one it was', async () => {
+    await send('Kept', 'a-secret-by-mistake');
+    await send('Kept', 'another-by-mistake', { inBody: true });
+    const rows = await probe.database.query<{ row: string }>('select k::text as row from idempotency_keys k');
+    expect(rows.map(({ row }) => row).join()).not.toContain('by-mistake');
+    const refused = await send('Other', 'a-secret-by-mistake');
+    expect(refused.body).toMatchObject({ error: expect.stringContaining(`'a-secret-by-mistake'`) as string });
   });
 
   it('is not repeated without a key, and refused with one that is too long', async () => {

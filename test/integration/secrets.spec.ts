@@ -1,14 +1,20 @@
 import { chmod, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createHash, randomBytes } from 'node:crypto';
 import path from 'node:path';
+import { newId } from '../../src/database/id.js';
+import { RunSecrets } from '../../src/heartbeat/secrets/run-secrets.js';
+import { openValues } from '../../src/heartbeat/secrets/sealed-values.js';
+import { LeaseLostError } from '../../src/leases/lease-errors.js';
 import { Keyring } from '../../src/secrets/keyring.js';
 import { rotateKey } from '../../src/secrets/rotate-key.js';
 import { SecretsController } from '../../src/secrets/secrets.controller.js';
 import type { SecretResponse } from '../../src/secrets/secret.dto.js';
-import type { Refusal } from '../support/api-client.js';
+import { ApiClient, type Refusal } from '../support/api-client.js';
+import { eventually } from '../support/eventually.js';
 import { holdTransaction } from '../support/held-transaction.js';
 import { Scenario } from '../support/scenario.js';
 import { countSent } from '../support/sent-counts.js';
+import { outcome, startStillApp, Steps } from '../support/still-app.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 
 const VALUE = 'correct-horse-battery';
@@ -204,21 +210,27 @@ describe(SecretsController.name, () => {
       expect(run).toMatchObject({ status: 'failed', errorCode: 'secret_corrupt' });
     });
 
-    it('costs a run one statement, however many there are', async () => {
+    it('costs a run one statement to read and one to seal, however many there are', async () => {
       const env = { A: { secretRef: 'token' }, B: { secretRef: 'token' }, C: { secretRef: 'other' } };
       await secret();
       await secret({ name: 'other' });
       const run = async (agentId: string) => user.ended((await user.wake(agentId)).id);
       const texts = async (agentId: string) => {
-        let read = 0;
+        const sent = { read: 0, sealed: 0 };
         await countSent(
           () => run(agentId),
-          (text) => (read += text.includes('secret_versions') ? 1 : 0),
+          (text) => {
+            if (text.includes('secret_versions')) sent.read += 1;
+            if (text.startsWith('update') && text.includes('sealed_values')) sent.sealed += 1;
+          },
         );
-        return read;
+        return sent;
       };
-      expect(await texts(await user.agent(companyId, 'true', { adapterConfig: { env } }))).toBe(1);
-      expect(await texts(await user.agent(companyId, 'true'))).toBe(0);
+      expect(await texts(await user.agent(companyId, 'true', { adapterConfig: { env } }))).toEqual({
+        read: 1,
+        sealed: 1,
+      });
+      expect(await texts(await user.agent(companyId, 'true'))).toEqual({ read: 0, sealed: 0 });
     });
   });
 
@@ -362,6 +374,102 @@ describe(SecretsController.name, () => {
       const settings = app.config.with({ secretsKeys: [Buffer.from(line, 'base64')] });
       await expect(rotateKey(app.database.url, new Keyring(settings))).rejects.toThrow(/BERTH_SECRETS_KEY/);
       await rm(path.join(app.config.home, 'copied.key'), { force: true });
+    });
+  });
+
+  describe('what a run says to a process that does not execute it', () => {
+    /** Has no key. */
+    let other: TestApp;
+
+    beforeAll(async () => {
+      other = await startTestApp({ database: app.database, config: { roles: new Set(['api']) } });
+    });
+    afterAll(() => other.close());
+
+    /** A run that is told by a file to end, and its own voice. */
+    const speaking = async (env: object) => {
+      const file = path.join(app.config.home, newId());
+      const script = `printf %s "$PAPERCLIP_API_KEY" > ${file}; until [ -e ${file}.end ]; do sleep 0.05; done`;
+      const agentId = await user.agent(companyId, script, { adapterConfig: { env } });
+      const run = await user.wake(agentId);
+      const token = await eventually(
+        () => readFile(file, 'utf8').catch(() => ''),
+        (written) => written.startsWith('berth_run_'),
+      );
+      const end = async () => {
+        await writeFile(`${file}.end`, '');
+        return user.ended(run.id);
+      };
+      return { agentId, run, token, end };
+    };
+    /** What becomes of a text that it says there. */
+    const said = async (token: string, text: string) => {
+      const issueId = await user.issue(companyId);
+      const comment = await new ApiClient(other.url)
+        .as(token)
+        .post<{ body: string }>(`/issues/${issueId}/comments`, { body: text });
+      expect(comment.status).toBe(201);
+      return comment.body.body;
+    };
+
+    it('has none of the values that it was given, whatever became of configs, secrets and the key meanwhile', async () => {
+      const { id } = await secret();
+      await user.api.post(`/secrets/${id}/rotate`, { value: 'second-horse' });
+      const env = {
+        PINNED: { secretRef: id, version: 1 },
+        NPM_TOKEN: { type: 'secret_ref', secretId: id, version: 'latest' },
+        API_PASSWORD: 'plain-password',
+      };
+      const { agentId, token, end } = await speaking(env);
+      await user.api.patch(`/agents/${agentId}`, { adapterConfig: { env: { API_PASSWORD: 'later-password' } } });
+      await user.api.post(`/secrets/${id}/rotate`, { value: 'third-horse' });
+      await rotateKey(app.database.url, new Keyring(app.config));
+      expect(await said(token, `${VALUE} second-horse plain-password ${token}`)).toBe(
+        '[redacted] [redacted] [redacted] [redacted]',
+      );
+      // What the config says, and what it says by now, was never told to the run.
+      const harmless = 'latest secret_ref later-password third-horse';
+      expect(await said(token, harmless)).toBe(harmless);
+      expect(await end()).toMatchObject({ status: 'succeeded' });
+    });
+
+    it('is sealed for whoever has its token: nobody else can open it', async () => {
+      await secret();
+      const { run, token, end } = await speaking({ TOKEN: { secretRef: 'token' } });
+      const [{ sealed }] = await app.database.query<{ sealed: Buffer }>(
+        'select sealed_values as sealed from heartbeat_runs where id = $1',
+        [run.id],
+      );
+      expect(sealed.toString('latin1')).not.toContain(VALUE);
+      expect(openValues(token, sealed)).toEqual([VALUE]);
+      expect(() => openValues(`${token}x`, sealed)).toThrow();
+      expect(JSON.stringify(await user.run(run.id))).not.toContain(sealed.toString('hex'));
+      // What was changed there is not taken for nothing to hide.
+      await app.database.query(
+        `update heartbeat_runs set sealed_values = '\\x00'::bytea || sealed_values where id = $1`,
+        [run.id],
+      );
+      const issueId = await user.issue(companyId);
+      const voice = new ApiClient(other.url).as(token);
+      expect((await voice.post(`/issues/${issueId}/comments`, { body: VALUE })).status).toBe(500);
+      await end();
+    });
+
+    it('is told to nobody where the run was lost before: nothing is started', async () => {
+      const still = await startStillApp();
+      const operator = new Scenario(still.url);
+      const [steps, company] = [new Steps(still), await operator.company()];
+      const lost = async (fields: { adapterConfig?: object }) => {
+        await operator.wake(await operator.agent(company, 'true', fields));
+        const run = await steps.started();
+        await steps.end(run, outcome.succeeded());
+        return still.get(RunSecrets).reveal(run);
+      };
+      await expect(lost({ adapterConfig: { env: { API_PASSWORD: 'plain-password' } } })).rejects.toThrow(
+        LeaseLostError,
+      );
+      await expect(lost({})).resolves.toBeDefined();
+      await still.close();
     });
   });
 });

@@ -29,7 +29,7 @@ export class WakeService {
    * @throws NotFoundError, AgentNotWakeableError, WakeOthersForbiddenError, WakeIssueUnknownError
    */
   async wake(wake: Wake): Promise<WakeAnswer> {
-    const asked = { wake, scope: currentScope() ?? { actor: currentActor(), requestId: null }, isOptional: false };
+    const asked = { wake, scope: scopeNow(), isOptional: false };
     return this.em.isInTransaction() ? this.decideOne(asked) : this.asked.run(asked);
   }
 
@@ -38,8 +38,7 @@ export class WakeService {
    * does not suit: that is skipped with its reason. Agent and issue are locked already, in the order of the house.
    */
   async wakeForEvent(wake: Wake): Promise<WakeAnswer> {
-    const scope = { actor: currentActor(), requestId: currentScope()?.requestId ?? null };
-    const answer = await this.decideOne({ wake, scope, isOptional: true });
+    const answer = await this.decideOne({ wake, scope: scopeNow(), isOptional: true });
     // A transaction can give rise to several wakes, and the next one has to see what became of this one.
     await this.em.flush();
     return answer;
@@ -51,3 +50,5 @@ export class WakeService {
     return answer;
   }
 }
+
+const scopeNow = () => currentScope() ?? { actor: currentActor(), requestId: null };

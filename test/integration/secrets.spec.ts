@@ -453,6 +453,8 @@ describe(SecretsController.name, () => {
       const voice = new ApiClient(other.url).as(token);
       expect((await voice.post(`/issues/${issueId}/comments`, { body: VALUE })).status).toBe(500);
       await end();
+      const left = 'select from heartbeat_runs where id = $1 and sealed_values is not null';
+      expect(await app.database.query(left, [run.id])).toEqual([]);
     });
 
     it('is told to nobody where the run was lost before: nothing is started', async () => {

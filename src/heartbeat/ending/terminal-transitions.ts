@@ -66,7 +66,7 @@ export class TerminalTransitions {
            process_pid = coalesce(x."processPid", r.process_pid),
            process_group_id = coalesce(x."processGroupId", r.process_group_id),
            process_started_at = coalesce(x."processStartedAt", r.process_started_at),
-           invocation = coalesce(x.invocation, r.invocation),
+           invocation = coalesce(x.invocation, r.invocation), sealed_values = null,
            finished_at = clock_timestamp(), updated_at = now()
          from jsonb_to_recordset(?::jsonb) as x("runId" uuid, "leaseId" uuid, "fencingToken" bigint, status text,
            error text, "errorCode" text, "exitCode" integer, signal text, "resultJson" jsonb, "usageJson" jsonb,

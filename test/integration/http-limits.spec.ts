@@ -4,6 +4,7 @@ import { ApiClient, type Refusal } from '../support/api-client.js';
 import { Scenario } from '../support/scenario.js';
 import { startStillApp } from '../support/still-app.js';
 import type { TestApp } from '../support/test-app.js';
+import { StreamClient } from './activity-stream-client.js';
 
 const PER_MINUTE = 20;
 
@@ -130,21 +131,40 @@ describe('limits of the wire', () => {
     );
   });
 
-  it.each(['/api/companies', '/docs', '/api/nowhere', '/api/openapi.json'])(
-    'sends security headers with %s',
-    async (path) => {
-      const { headers } = await send('GET', path);
-      expect(headers).toMatchObject({
+  describe('security headers', () => {
+    it.each([
+      ['an answer', '/api/companies', 200],
+      ['a page', '/docs', 200],
+      ['the description of the API', '/api/openapi.json', 200],
+      ['a refusal of ours', '/api/nowhere', 404],
+      ['a refusal of a path that is malformed', '/api/companies/%zz', 400],
+      ['a refusal of a path with a part that is too long', `/api/companies/${'x'.repeat(101)}`, 414],
+      ['a refusal of what never became a request', `/api/companies?cursor=${'x'.repeat(17_000)}`, 431],
+    ])('are sent with %s', async (_what, path, status) => {
+      const answer = await send('GET', path);
+      expect(answer.status).toBe(status);
+      expect(answer.headers).toMatchObject({
         'content-security-policy': expect.stringContaining("default-src 'self'"),
         'x-content-type-options': 'nosniff',
         'x-frame-options': 'DENY',
         'referrer-policy': 'no-referrer',
         'cross-origin-resource-policy': 'same-origin',
+        'cross-origin-opener-policy': 'same-origin',
       });
-      expect(headers).not.toHaveProperty('set-cookie');
-      expect(headers).not.toHaveProperty('strict-transport-security');
-    },
-  );
+      expect(answer.headers).not.toHaveProperty('set-cookie');
+      expect(answer.headers).not.toHaveProperty('strict-transport-security');
+    });
+
+    it('are sent with a stream', async () => {
+      const companyId = await new Scenario(berth.url).company();
+      const client = await StreamClient.open(`${berth.url}/api/companies/${companyId}/activity/stream`);
+      expect(client.answer.headers).toMatchObject({
+        'content-type': expect.stringContaining('event-stream'),
+        'x-frame-options': 'DENY',
+      });
+      client.cut();
+    });
+  });
 
   describe('sizes', () => {
     it('refuses headers above 16 KiB', async () => {

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger, type OnModuleDestroy } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
+import { UnauthenticatedError } from '../auth/auth-errors.js';
+import { Callers } from '../auth/callers.js';
 import { CompaniesService } from '../companies/companies.service.js';
 import { BerthConfig } from '../config/config.js';
 import { DomainError } from '../errors/domain-error.js';
@@ -18,7 +20,7 @@ const POLL_MS = 2_000;
 const BREATH_MS = 15;
 /** Silence after which something is sent, so that proxies and clients see that the stream lives. */
 const KEEPALIVE_MS = 15_000;
-/** A stream ends after this time, and its client resumes: with credentials that are checked anew. */
+/** A stream ends after this time, and its client resumes: at whichever process is there by then. */
 const LIFETIME_MS = 15 * 60_000;
 
 /** A page to be sent, and how old its entries were when it was read, `readAt` on this process's clock. */
@@ -51,6 +53,7 @@ export class ActivityStreams implements OnModuleDestroy {
     private readonly companies: CompaniesService,
     private readonly reader: StreamReader,
     private readonly feed: ActivityFeed,
+    private readonly callers: Callers,
     private readonly metrics: Metrics,
     private readonly config: BerthConfig,
   ) {
@@ -120,7 +123,7 @@ export class ActivityStreams implements OnModuleDestroy {
     try {
       // Lets a client resume even if nothing happens before it loses the connection.
       await connection.send(sseEvent(formatCursor(start)));
-      await this.deliver(subscription, start, connection);
+      await this.deliver(subscription, start, connection, this.callers.recheck(reply.request));
     } catch (error) {
       this.logger.error({ err: error, companyId: subscription.companyId }, 'A stream of activity broke off');
     } finally {
@@ -130,13 +133,18 @@ export class ActivityStreams implements OnModuleDestroy {
     }
   }
 
-  private async deliver(subscription: FeedSubscription, start: StreamCursor, connection: SseConnection): Promise<void> {
+  private async deliver(
+    subscription: FeedSubscription,
+    start: StreamCursor,
+    connection: SseConnection,
+    recheck: () => Promise<void>,
+  ): Promise<void> {
     let cursor = start;
     let lastSent = Date.now();
     // What a client missed before it came is as old as it is.
     let caughtUp = false;
     while (!connection.closed.aborted) {
-      const next = await this.readOn(subscription.companyId, cursor, connection);
+      const next = await this.readOn(subscription.companyId, cursor, connection, recheck);
       if (next === 'end') return;
       cursor = next.cursor;
       if (next.events.length > 0) {
@@ -156,14 +164,20 @@ export class ActivityStreams implements OnModuleDestroy {
   }
 
   /**
-   * Reads the next page. While the database is away the stream stays open; if it comes back with another history, the
-   * stream ends, and its client learns why when it tries to resume.
+   * Reads the next page. While the database is away the stream stays open; if it comes back with another history, or the
+   * client's credential is no longer good, the stream ends, and its client learns why when it tries to resume.
    */
-  private async readOn(companyId: string, cursor: StreamCursor, connection: SseConnection): Promise<Delivery | 'end'> {
+  private async readOn(
+    companyId: string,
+    cursor: StreamCursor,
+    connection: SseConnection,
+    recheck: () => Promise<void>,
+  ): Promise<Delivery | 'end'> {
     let failed = false;
     while (!connection.closed.aborted) {
       try {
         if (failed) await this.reader.verify(cursor);
+        await recheck();
         const page = await this.reader.read(companyId, cursor);
         const readAt = performance.now();
         const events = page.entries.map(({ entry, cursor: seen }, at) =>
@@ -171,7 +185,7 @@ export class ActivityStreams implements OnModuleDestroy {
         );
         return { events, cursor: page.cursor, agesSec: page.entries.map(({ ageSec }) => ageSec), readAt };
       } catch (error) {
-        if (error instanceof CursorOfAnotherHistoryError) return 'end';
+        if (error instanceof CursorOfAnotherHistoryError || error instanceof UnauthenticatedError) return 'end';
         if (!failed) this.logger.warn({ err: error, companyId }, 'A stream of activity waits for the database');
         failed = true;
         await pause(POLL_MS, connection.closed);

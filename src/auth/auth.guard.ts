@@ -1,27 +1,24 @@
 import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
-import { BerthConfig } from '../config/config.js';
-import { LOCAL_OPERATOR, type Caller } from '../events/actor.js';
+import type { Caller } from '../events/actor.js';
 import { currentScope } from '../events/request-scope.js';
 import { POLICY } from './access.decorator.js';
-import { RunMismatchError, UnauthenticatedError } from './auth-errors.js';
-import { CredentialResolvers } from './credential-resolvers.js';
+import { RunMismatchError } from './auth-errors.js';
+import { Callers } from './callers.js';
 import { OwnedThings } from './owned-things.js';
 import { refusalOf, type Policy } from './policy.js';
 
 /**
  * Decides about every request before anything else is done for it: finds out who calls, writes it into the request's
- * scope, and holds the caller to the route's policy. In local trusted mode a caller without credentials is the operator;
- * one who shows a credential is held to it.
+ * scope, and holds the caller to the route's policy.
  */
 @Injectable()
 export class AuthGuard implements CanActivate {
   constructor(
-    private readonly credentials: CredentialResolvers,
+    private readonly callers: Callers,
     private readonly things: OwnedThings,
     private readonly reflector: Reflector,
-    private readonly config: BerthConfig,
   ) {}
 
   /** @throws UnauthenticatedError, RunMismatchError, NotFoundError, ForbiddenError */
@@ -33,25 +30,13 @@ export class AuthGuard implements CanActivate {
     const { authorization, 'x-paperclip-run-id': runId } = request.headers;
     // A credential that is shown where none is needed is checked all the same: clients find out by it whether theirs is good.
     if (policy === 'public' && authorization === undefined) return true;
-    const caller = await this.callerOf(authorization);
+    const caller = await this.callers.of(request);
     assertOwnRun(caller, runId);
     const scope = currentScope();
     if (!scope) throw new Error('A request arrived outside a request scope: whom it acts for would be lost');
     scope.actor = caller;
     await this.hold(caller, policy, request);
     return true;
-  }
-
-  private async callerOf(authorization: string | undefined): Promise<Caller> {
-    if (authorization === undefined) {
-      if (this.config.auth === 'local_trusted') return LOCAL_OPERATOR;
-      throw new UnauthenticatedError('A credential is needed: send the header "Authorization: Bearer <key>"');
-    }
-    const token = /^Bearer +(\S+)$/i.exec(authorization)?.[1];
-    if (!token) throw new UnauthenticatedError('The Authorization header has to read "Bearer <token>"');
-    const caller = await this.credentials.resolve(token);
-    if (!caller) throw new UnauthenticatedError('This token is unknown, revoked, expired, or outlived its run');
-    return caller;
   }
 
   /** Who may call the route learns from its handler what does not exist; who may not is told here, before the refusal. */

@@ -1,6 +1,7 @@
 import { Global, Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { AuthGuard } from './auth.guard.js';
+import { Callers } from './callers.js';
 import { CredentialResolvers } from './credential-resolvers.js';
 import { FirstOperatorKey } from './operator-keys/first-operator-key.js';
 import { OperatorKeyResolver } from './operator-keys/operator-key-resolver.js';
@@ -14,6 +15,7 @@ import { WhoAmIController } from './who-am-i.controller.js';
 @Module({
   controllers: [WhoAmIController, OperatorKeysController],
   providers: [
+    Callers,
     CredentialResolvers,
     FirstOperatorKey,
     OperatorKeyResolver,
@@ -22,6 +24,6 @@ import { WhoAmIController } from './who-am-i.controller.js';
     RunTokens,
     { provide: APP_GUARD, useClass: AuthGuard },
   ],
-  exports: [CredentialResolvers, OwnedThings, RunTokens],
+  exports: [Callers, CredentialResolvers, OwnedThings, RunTokens],
 })
 export class AuthModule {}

@@ -42,7 +42,7 @@ export class BerthConfig {
   readonly runLogMaxBytes: number;
   /** How many requests one credential may make in a minute; 0 for any number. */
   readonly requestsPerKey: number;
-  /** How many requests may come from one address in a minute, this machine's own not counted; 0 for any number. */
+  /** How many requests may come from one address in a minute; 0 for any number. */
   readonly requestsPerAddress: number;
   /** How many event streams this process serves at once. */
   readonly streams: number;
@@ -50,7 +50,7 @@ export class BerthConfig {
   readonly streamsPerCaller: number;
   /** How long a client may take over its request, or leave what it is answered unread, in seconds. */
   readonly clientTimeoutSec: number;
-  /** Addresses and networks of proxies that are believed when they say for whom they ask. */
+  /** Addresses and networks of proxies that are believed when they say for whom they ask; none in local trusted mode. */
   readonly trustedProxies: readonly string[];
   /** Addresses and networks that the adapter `http` may call although it is not free to. */
   readonly httpAllow: readonly string[];

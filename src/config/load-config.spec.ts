@@ -50,6 +50,7 @@ describe(loadConfig.name, () => {
       BERTH_STREAMS: '2',
       BERTH_STREAMS_PER_CALLER: '3',
       BERTH_CLIENT_TIMEOUT_SEC: '4',
+      BERTH_AUTH: 'authenticated',
       BERTH_TRUST_PROXY: '127.0.0.1, ::1',
       BERTH_HTTP_ALLOW: '127.0.0.0/8,fe80::/10',
       BERTH_RETAIN_ACTIVITY_DAYS: 'forever',
@@ -74,6 +75,7 @@ describe(loadConfig.name, () => {
       streams: 2,
       streamsPerCaller: 3,
       clientTimeoutSec: 4,
+      auth: 'authenticated',
       trustedProxies: ['127.0.0.1', '::1'],
       httpAllow: ['127.0.0.0/8', 'fe80::/10'],
       retention: { activityDays: 0, runDays: 0, runLogDays: 7 },
@@ -110,6 +112,7 @@ describe(loadConfig.name, () => {
     ['BERTH_PUBLIC_URL', 'berth.example', 'must be an http or https address'],
     ['BERTH_AUTH', 'none', 'must be one of local_trusted, authenticated; it is "none"'],
     ['BERTH_BOOTSTRAP_KEY', KEY, 'is of use only with BERTH_AUTH=authenticated'],
+    ['BERTH_TRUST_PROXY', '127.0.0.1', 'is of use only with BERTH_AUTH=authenticated: without it, whoever a proxy .*'],
     ['BERTH_REQUESTS_PER_KEY', '-1', 'must be a whole number from 0 to 1000000; it is "-1"'],
     ['BERTH_CLIENT_TIMEOUT_SEC', '0', 'must be a whole number of seconds from 1 to 3600; it is "0"'],
     ...['localhost', '127.0.0.1/33', '127.0.0.0/', '::1/129', '10.0.0.0/8/8'].map((value) => [

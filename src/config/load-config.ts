@@ -24,6 +24,12 @@ export function loadConfig(environment: NodeJS.ProcessEnv, cwd: string): BerthCo
   if (variables.BERTH_BOOTSTRAP_KEY && variables.BERTH_AUTH !== 'authenticated') {
     sentences.push('  BERTH_BOOTSTRAP_KEY is of use only with BERTH_AUTH=authenticated');
   }
+  if (variables.BERTH_TRUST_PROXY && variables.BERTH_AUTH !== 'authenticated') {
+    sentences.push(
+      '  BERTH_TRUST_PROXY is of use only with BERTH_AUTH=authenticated: without it, whoever a proxy lets through would ' +
+        'be the operator',
+    );
+  }
   const { BERTH_SECRETS_KEY: secretsKey, BERTH_SECRETS_KEY_FILE: secretsKeyFile } = variables;
   if (secretsKey && secretsKeyFile) {
     sentences.push('  BERTH_SECRETS_KEY and BERTH_SECRETS_KEY_FILE say the same thing twice: set one of them');

@@ -22,7 +22,7 @@ export async function configureHttp(app: NestFastifyApplication): Promise<void> 
   noteAnswers(server);
   openRequestScopes(server, app.get(EntityManager));
   answerPages(server);
-  await sendSecurityHeaders(app);
+  sendSecurityHeaders(server);
   limitAddressLength(server);
   if (isLoopback(config.host)) guardHost(server, config);
   await limitRates(app);

@@ -5,6 +5,7 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { BerthConfig } from '../config/config.js';
 import { answerTo } from './error-answer.js';
+import { SECURITY_HEADERS } from './security-headers.js';
 import { refuseUnreadable } from './unreadable-requests.js';
 
 const BODY_LIMIT_BYTES = 1024 * 1024;
@@ -41,7 +42,7 @@ export function createHttpAdapter(config: BerthConfig, bodyLimit = BODY_LIMIT_BY
     // The router refuses a malformed path before any hook, filter or handler of ours.
     frameworkErrors: (error: FastifyError, { id }: FastifyRequest, reply: FastifyReply) => {
       const { status, body } = answerTo(new HttpException(error.message, error.statusCode ?? 400));
-      reply.status(status).header('X-Request-Id', id).send(body);
+      reply.status(status).headers(SECURITY_HEADERS).header('X-Request-Id', id).send(body);
     },
   });
 }

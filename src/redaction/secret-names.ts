@@ -1,14 +1,27 @@
-/** Names of fields whose values are secrets, however they are written. */
-const SECRET_NAME =
-  /(secret|password|passwd|passphrase|api[-_]?key|access[-_]?key|private[-_]?key|authorization|cookie|credentials?|(^|[-_a-z])token)$/i;
-/** Ends like a secret, and is a number that everybody may see. */
-const NOT_SECRET = new Set(['fencingToken', 'fencing_token']);
-
 /** What stands where a secret was. */
 export const REDACTED = '[redacted]';
 
-/** Whether what stands under this name is a secret, as far as names tell. */
-export const isSecretName = (name: string): boolean => SECRET_NAME.test(name) && !NOT_SECRET.has(name);
+/** Names whose values are secrets, by their words in small letters: `SECRET_KEY_BASE` and `secretKeyBase` are the same. */
+const SECRET = new RegExp(
+  [
+    '(secret|password|passwd|passphrase|passcode|token|credential)s?\\b',
+    '(api|access|private|secret|signing|signature|encryption|decryption|master|bootstrap|ssh|gpg|pgp|hmac|auth|account|' +
+      'storage|shared|service|deploy|license) ?keys?\\b',
+    'conn(ection)? ?str(ing)?s?\\b',
+    // What follows these is not what they name: the domain of a cookie, the count of a pass.
+    '(authorization|cookie)s?$',
+    '\\b(pass|creds?|dsn|jwt|otp|pat)$',
+    // Alone, these are a directory and a way.
+    ' (pwd|auth)$',
+  ].join('|'),
+);
+/** Names of what is said about a secret, and of what is none here. */
+const NOT_SECRET = new RegExp(
+  '\\b(ids?|refs?|names?|types?|kind|version|files?|path|dir|directory|endpoint|ur[il]|at|counts?|limit|length|size|ttl|' +
+    'sec|ms|usage|budget|policy|fencing token|last pass)$',
+);
+/** A text that has a password in it, whatever its name: `postgres://berth:correct-horse@db/berth`. */
+const URL_WITH_PASSWORD = /^[a-z][a-z\d+.-]*:\/\/[^/\s:@]*:[^/\s@]+@/i;
 
 /**
  * A copy without the values of fields that are obviously secrets. It is the second line of defence: an event's details
@@ -18,27 +31,43 @@ export function withoutSecrets(details: Record<string, unknown>): Record<string,
   return Object.fromEntries(Object.entries(details).map(([name, value]) => [name, redact(name, value)]));
 }
 
-/** The texts that stand under names of secrets, however deep. */
+/** The texts and numbers that are obviously secrets, however deep. */
 export function textsNamedSecret(json: unknown): string[] {
   if (typeof json !== 'object' || json === null) return [];
   return Object.entries(json).flatMap(([name, value]) =>
-    isSecretName(name) ? textsIn(value) : textsNamedSecret(value),
+    isSecret(name, value) ? textsIn(value) : textsNamedSecret(value),
   );
 }
 
+/** As far as names tell. What is set or not, and how many tokens of a language there were, is no secret. */
+function isSecret(name: string, value: unknown): boolean {
+  if (typeof value === 'boolean' || value === null) return false;
+  if (typeof value === 'string' && URL_WITH_PASSWORD.test(value)) return true;
+  const words = wordsOf(name);
+  if (NOT_SECRET.test(words)) return false;
+  return SECRET.test(isCount(value) ? words.replaceAll(/\btokens\b/g, '') : words);
+}
+
+/** `HTTPApiKey2` has the words `http api key`. */
+function wordsOf(name: string): string {
+  const apart = name.replaceAll(/([a-z])(?=[A-Z])|([A-Z])(?=[A-Z][a-z])/g, '$& ');
+  return (apart.toLowerCase().match(/[a-z]+/g) ?? []).join(' ');
+}
+
+/** A number, or a set of them such as `{ input: 5, output: 7 }`. */
+function isCount(value: unknown): boolean {
+  if (typeof value === 'object' && value !== null) return Object.values(value).every(isCount);
+  return typeof value === 'string' ? /^\d+$/.test(value) : true;
+}
+
 function textsIn(json: unknown): string[] {
-  if (typeof json === 'string') return [json];
+  if (typeof json === 'string' || typeof json === 'number') return [String(json)];
   return typeof json === 'object' && json !== null ? Object.values(json).flatMap(textsIn) : [];
 }
 
 function redact(name: string, value: unknown): unknown {
-  const counts = typeof value === 'number' || typeof value === 'boolean' || value === null;
-  if (!counts && isSecretName(name)) return REDACTED;
-  return redactNested(value);
-}
-
-function redactNested(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(redactNested);
+  if (isSecret(name, value)) return REDACTED;
+  if (Array.isArray(value)) return value.map((item) => redact('', item));
   if (typeof value !== 'object' || value === null || value instanceof Date) return value;
   return withoutSecrets(value as Record<string, unknown>);
 }

@@ -44,6 +44,14 @@ describe('who calls', () => {
     });
   });
 
+  it.each(['X-Forwarded-For', 'Forwarded', 'X-Real-IP'])('is nobody when a proxy asks, as %s says', async (header) => {
+    const proxied = operator.with({ [header]: 'for=127.0.0.1' });
+    expect(await proxied.get('/companies')).toMatchObject({ status: 401, body: { code: 'unauthenticated' } });
+    expect(await proxied.post('/companies', { name: 'Theirs' })).toMatchObject({ status: 401 });
+    expect(await proxied.with({ authorization: `Bearer ${token}` }).get('/agents/me')).toMatchObject({ status: 200 });
+    expect(await proxied.get('/health/live')).toMatchObject({ status: 200 });
+  });
+
   it('is the agent whose key is shown', async () => {
     const { status, body } = await operator.as(token).get<Me>('/cli-auth/me');
     expect(status).toBe(200);

@@ -4,6 +4,7 @@ import { ApiClient, type Refusal } from '../support/api-client.js';
 import { Scenario } from '../support/scenario.js';
 import { startStillApp } from '../support/still-app.js';
 import type { TestApp } from '../support/test-app.js';
+import { StreamClient } from './activity-stream-client.js';
 
 const PER_MINUTE = 20;
 
@@ -21,7 +22,6 @@ describe('limits of the wire', () => {
       config: {
         requestsPerKey: PER_MINUTE,
         requestsPerAddress: PER_MINUTE,
-        trustedProxies: ['127.0.0.1'],
         clientTimeoutSec: 1,
         publicUrl: 'http://berth.example:3100',
       },
@@ -35,9 +35,10 @@ describe('limits of the wire', () => {
     path: string,
     headers: Record<string, string> = {},
     body?: string,
+    { url } = berth,
   ): Promise<RawAnswer> =>
     new Promise((resolve, reject) => {
-      request(berth.url + path, { method, headers, agent: false }, (answer) => {
+      request(url + path, { method, headers, agent: false }, (answer) => {
         let text = '';
         answer.on('data', (chunk: Buffer) => (text += chunk.toString()));
         answer.on('end', () => {
@@ -130,21 +131,40 @@ describe('limits of the wire', () => {
     );
   });
 
-  it.each(['/api/companies', '/docs', '/api/nowhere', '/api/openapi.json'])(
-    'sends security headers with %s',
-    async (path) => {
-      const { headers } = await send('GET', path);
-      expect(headers).toMatchObject({
+  describe('security headers', () => {
+    it.each([
+      ['an answer', '/api/companies', 200],
+      ['a page', '/docs', 200],
+      ['the description of the API', '/api/openapi.json', 200],
+      ['a refusal of ours', '/api/nowhere', 404],
+      ['a refusal of a path that is malformed', '/api/companies/%zz', 400],
+      ['a refusal of a path with a part that is too long', `/api/companies/${'x'.repeat(101)}`, 414],
+      ['a refusal of what never became a request', `/api/companies?cursor=${'x'.repeat(17_000)}`, 431],
+    ])('are sent with %s', async (_what, path, status) => {
+      const answer = await send('GET', path);
+      expect(answer.status).toBe(status);
+      expect(answer.headers).toMatchObject({
         'content-security-policy': expect.stringContaining("default-src 'self'"),
         'x-content-type-options': 'nosniff',
         'x-frame-options': 'DENY',
         'referrer-policy': 'no-referrer',
         'cross-origin-resource-policy': 'same-origin',
+        'cross-origin-opener-policy': 'same-origin',
       });
-      expect(headers).not.toHaveProperty('set-cookie');
-      expect(headers).not.toHaveProperty('strict-transport-security');
-    },
-  );
+      expect(answer.headers).not.toHaveProperty('set-cookie');
+      expect(answer.headers).not.toHaveProperty('strict-transport-security');
+    });
+
+    it('are sent with a stream', async () => {
+      const companyId = await new Scenario(berth.url).company();
+      const client = await StreamClient.open(`${berth.url}/api/companies/${companyId}/activity/stream`);
+      expect(client.answer.headers).toMatchObject({
+        'content-type': expect.stringContaining('event-stream'),
+        'x-frame-options': 'DENY',
+      });
+      client.cut();
+    });
+  });
 
   describe('sizes', () => {
     it('refuses headers above 16 KiB', async () => {
@@ -181,34 +201,78 @@ describe('limits of the wire', () => {
   });
 
   describe('rates', () => {
+    /** Where every request needs a key, and no proxy is believed. */
+    let harbour: TestApp;
+    /** The same, behind a proxy on this machine. */
+    let proxied: TestApp;
+    let keys: string[];
+    let proxiedKey: string;
+
+    beforeAll(async () => {
+      const config = { auth: 'authenticated', requestsPerKey: PER_MINUTE, requestsPerAddress: PER_MINUTE } as const;
+      let first = '';
+      const showFirstKey = (token: string) => (first = token);
+      harbour = await startStillApp({ config, showFirstKey });
+      const operator = new ApiClient(harbour.url).as(first);
+      const made = [1, 2].map(() => operator.post<{ token: string }>('/board-api-keys', { name: 'k' }));
+      keys = (await Promise.all(made)).map(({ body }) => body.token);
+      proxied = await startStillApp({ config: { ...config, trustedProxies: ['127.0.0.1'] }, showFirstKey });
+      proxiedKey = first;
+    });
+    afterAll(async () => {
+      await harbour.close();
+      await proxied.close();
+    });
+
     const times = async <T>(count: number, ask: () => Promise<T>) => {
       const answers: T[] = [];
       for (let n = 0; n < count; n++) answers.push(await ask());
       return answers;
     };
+    const ask = (app: TestApp, token: string | null, headers: Record<string, string> = {}) => {
+      const shown: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
+      return send('GET', '/api/cli-auth/me', { ...shown, ...headers }, undefined, app);
+    };
+    const statusOf = async (answer: Promise<RawAnswer>) => (await answer).status;
 
     it('counts an address that is not of this machine, a whole network of IPv6 as one', async () => {
-      const from = (address: string) => send('GET', '/api/cli-auth/me', { 'x-forwarded-for': address });
+      const from = (address: string) => ask(proxied, null, { 'x-forwarded-for': address });
       const statuses = (await times(PER_MINUTE + 1, () => from('203.0.113.9'))).map(({ status }) => status);
-      expect(statuses).toEqual([...Array<number>(PER_MINUTE).fill(200), 429]);
+      expect(statuses).toEqual([...Array<number>(PER_MINUTE).fill(401), 429]);
       const refused = await from('203.0.113.9');
       expect(refused).toMatchObject({ body: { code: 'too_many_requests', details: { perMinute: PER_MINUTE } } });
       expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
-      expect((await from('203.0.113.10')).status).toBe(200);
+      expect((await from('203.0.113.10')).status).toBe(401);
       await times(PER_MINUTE, () => from('2001:db8::1'));
       expect((await from('2001:db8::2')).status).toBe(429);
     });
 
-    it('counts wrong credentials too', async () => {
-      const guess = () =>
-        send('GET', '/api/cli-auth/me', { 'x-forwarded-for': '203.0.113.11', authorization: 'Bearer guessed' });
-      const statuses = (await times(PER_MINUTE + 1, guess)).map(({ status }) => status);
-      expect(statuses).toEqual([...Array<number>(PER_MINUTE).fill(401), 429]);
+    it('counts right and wrong credentials of such an address alike', async () => {
+      const headers = { 'x-forwarded-for': '203.0.113.11' };
+      const right = await times(PER_MINUTE / 2, () => statusOf(ask(proxied, proxiedKey, headers)));
+      const wrong = await times(PER_MINUTE / 2, () => statusOf(ask(proxied, 'guessed', headers)));
+      expect(right.concat(wrong)).toEqual([
+        ...Array<number>(PER_MINUTE / 2).fill(200),
+        ...Array<number>(PER_MINUTE / 2).fill(401),
+      ]);
+      expect(await statusOf(ask(proxied, proxiedKey, headers))).toBe(429);
     });
 
-    it('counts no operator on this machine', async () => {
+    it('counts no operator on this machine who needs no credential', async () => {
       const answers = await times(2 * PER_MINUTE, () => send('GET', '/api/cli-auth/me'));
       expect(answers.every(({ status }) => status === 200)).toBe(true);
+    });
+
+    it('counts who shows no good credential on this machine, and lets others and probes pass', async () => {
+      const [lately, later] = keys;
+      expect(await statusOf(ask(harbour, lately))).toBe(200);
+      const wrong = await times(2 * PER_MINUTE, () => statusOf(ask(harbour, 'guessed')));
+      expect(wrong.slice(0, 2)).toEqual([401, 401]);
+      expect(wrong.slice(PER_MINUTE)).toEqual(Array<number>(PER_MINUTE).fill(429));
+      expect(await statusOf(ask(harbour, null))).toBe(429);
+      expect(await statusOf(ask(harbour, later))).toBe(429);
+      expect(await statusOf(ask(harbour, lately))).toBe(200);
+      expect(await statusOf(send('GET', '/api/health/live', {}, undefined, harbour))).toBe(200);
     });
 
     it('counts each credential by itself, wherever it comes from', async () => {

@@ -10,6 +10,7 @@ import type { FastifyReply } from 'fastify';
 import { Access } from '../../auth/access.decorator.js';
 import { assertCompanyAccess, assertOperator } from '../../auth/access.js';
 import { RunMismatchError } from '../../auth/auth-errors.js';
+import { Callers } from '../../auth/callers.js';
 import { BerthConfig } from '../../config/config.js';
 import { InvalidInputError } from '../../errors/domain-error.js';
 import { currentActor } from '../../events/request-scope.js';
@@ -28,13 +29,15 @@ export class ReservationsController {
   constructor(
     private readonly reservations: ReservationsService,
     private readonly keys: IdempotencyKeys,
+    private readonly callers: Callers,
     private readonly config: BerthConfig,
   ) {}
 
   /**
    * Reserves a place for a holder outside, or a further one for a running run: in the same queue, capacity and fencing as
    * the runs. The holder renews it before it expires, shows its `fencingToken` with everything that it does, and stops
-   * when that is answered by 410. Whoever waits has its turn after all who waited before, and loses it by hanging up.
+   * when that is answered by 410. Whoever waits has its turn after all who waited before, and loses it by hanging up, or
+   * with its credential (401).
    * Asked again with the same `Idempotency-Key`, a caller that missed the answer is answered the same lease.
    */
   @Post()
@@ -63,6 +66,7 @@ export class ReservationsController {
       waitSec: body.waitSec ?? 0,
       gone: goneSignal(reply),
       canAskAgain: request !== null,
+      recheck: () => this.callers.of(reply.request),
       carryOut: (grant) => this.keys.once(request, reply, async () => LeaseResponse.from(await grant())),
     });
   }

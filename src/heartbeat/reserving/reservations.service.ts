@@ -22,6 +22,8 @@ export interface Asker<T> {
   readonly gone: AbortSignal;
   /** Whether he can ask again and be answered the same; otherwise what he never heard of is released. */
   readonly canAskAgain: boolean;
+  /** Throws once he may not have it any more, however long he has waited. */
+  readonly recheck: () => Promise<unknown>;
   /** Wraps each attempt: its transaction, or one around it, keeps what he is answered. */
   readonly carryOut: (grant: () => Promise<EnvironmentLease>) => Promise<T>;
 }
@@ -42,8 +44,9 @@ export class ReservationsService {
 
   /**
    * Acquires a lease once its turn has come. What is granted or refused at once takes no place in the queue.
+   * @param asker whoever waits is looked at again before each attempt.
    * @throws NotFoundError, CompanyArchivedError, UnusableTargetError, RunNotRunningError, NotGrantedError,
-   *   TooManyWaitingError, NoRoomToWaitError
+   *   TooManyWaitingError, NoRoomToWaitError, and what `asker.recheck` throws
    */
   async acquire<T>(wish: LeaseWish, asker: Asker<T>): Promise<T> {
     await this.assertKnown(wish);
@@ -53,6 +56,7 @@ export class ReservationsService {
     let last = first.obstacle;
     const { result } = await this.line.wait(wish, asker.waitSec, asker.gone, {
       attempt: async (place) => {
+        await asker.recheck();
         const result = await this.attempt(wish, place, asker);
         if (!(result instanceof ObstructedError)) return { result };
         last = result.obstacle;

@@ -27,8 +27,7 @@ describe(Coalescer.name, () => {
   let desk: Desk;
   beforeEach(() => void (desk = new Desk()));
 
-  const coalescer = (isRetriable: boolean, max?: number, utilisation = () => 0) =>
-    new Coalescer(desk.carryOut, () => isRetriable, { max, utilisation });
+  const coalescer = (isRetriable: boolean, max?: number) => new Coalescer(desk.carryOut, () => isRetriable, { max });
   /** Asks for all at once, and answers what became of each. */
   const ask = (of: Coalescer<number, number>, ...inputs: number[]) =>
     Promise.allSettled(inputs.map((input) => of.run(input))).then((results) =>
@@ -68,62 +67,22 @@ describe(Coalescer.name, () => {
     expect(await Promise.all(later)).toEqual([[4], [6]]);
   });
 
-  describe('in a process that is short of time', () => {
-    const pressed = () => coalescer(true, undefined, () => 1);
-
-    it('lets a batch grow to what is enough after commands that came together', async () => {
-      const busy = pressed();
-      const first = ask(busy, 1, 2);
-      await turn();
-      await desk.next();
-      expect(await first).toEqual([2, 4]);
-      const later = [3, 4, 5, 6, 7, 8, 9].map((input) => ask(busy, input));
-      await turn();
-      expect(desk.batches).toEqual([[1, 2]]);
-      later.push(ask(busy, 10));
-      await turn();
-      expect(desk.batches).toEqual([
-        [1, 2],
-        [3, 4, 5, 6, 7, 8, 9, 10],
-      ]);
-      await desk.next();
-      expect((await Promise.all(later)).flat()).toEqual([6, 8, 10, 12, 14, 16, 18, 20]);
-    });
-
-    it('waits for what is enough no longer than it may', async () => {
-      const busy = pressed();
-      const first = ask(busy, 1, 2);
-      await turn();
-      await desk.next();
-      await first;
-      const askedAt = performance.now();
-      const later = ask(busy, 3);
-      while (desk.batches.length === 1) await turn();
-      expect(performance.now() - askedAt).toBeGreaterThan(30);
-      await desk.next();
-      expect(await later).toEqual([6]);
-    });
-
-    it('does not wait after commands that came to nothing', async () => {
-      const nothing = new Coalescer(
-        (inputs: number[]) => Promise.resolve(inputs.map(() => null)),
-        () => true,
-        { utilisation: () => 1 },
-      );
-      const askedAt = performance.now();
-      for (let time = 0; time < 10; time++) await Promise.all([nothing.run(1), nothing.run(2)]);
-      expect(performance.now() - askedAt).toBeLessThan(30);
-    });
-
-    it('does not wait after a command that came alone', async () => {
-      const busy = pressed();
-      for (const input of [1, 2]) {
-        const answer = busy.run(input);
-        await turn();
-        await desk.next();
-        expect(await answer).toBe(input * 2);
-      }
-    });
+  it('waits until it may go, collecting meanwhile, and says when a batch is over, also one that failed', async () => {
+    const letIn: (() => void)[] = [];
+    let left = 0;
+    const enter = () => new Promise<() => void>((resolve) => letIn.push(() => resolve(() => void (left += 1))));
+    const waiting = new Coalescer(desk.carryOut, () => false, { enter });
+    const answers = [ask(waiting, 1), ask(waiting, 666)];
+    await turn();
+    answers.push(ask(waiting, 3));
+    await turn();
+    expect(desk.batches).toEqual([]);
+    letIn.shift()!();
+    await turn();
+    expect([desk.batches, left]).toEqual([[[1, 666, 3]], 0]);
+    await desk.next();
+    await Promise.all(answers);
+    expect([letIn.length, left]).toEqual([0, 1]);
   });
 
   it('carries out what does not fit in one batch in the next, in order', async () => {

@@ -54,6 +54,7 @@ import { ReleaseService } from './ending/release.service.js';
 import { Renewer } from './execution/renewer.js';
 import { Runner } from './execution/runner.js';
 import { RunnerRegistry } from './execution/runner-registry.js';
+import { AgentTurns } from './runs/agent-turns.js';
 import { RunnerIdentity } from './runs/runner-identity.js';
 import { RunningRuns } from './execution/running-runs.js';
 import { HostsController } from './http/hosts.controller.js';
@@ -128,7 +129,7 @@ const END = [
   AgentStops,
 ];
 const FOLLOW_UP = [Successors, Retries, CommentPolicy, AgentHealth];
-const RUNNER = [Runner, RunnerIdentity, RunnerRegistry, RunningRuns, Renewer, DueStops, DispatchTriggers];
+const RUNNER = [Runner, RunnerIdentity, AgentTurns, RunnerRegistry, RunningRuns, Renewer, DueStops, DispatchTriggers];
 const WAIT = [Waits, WaitingReasons, WaitDeadlines, Blockers, QueueService];
 const RESERVE = [ReservationsService, GrantLease, WaitingLine, LeaseRequests, Refusals];
 const READ = [RunsService, RunnersService, HostsService, PlacementsService, RunLogs, RunLogStore, RunLogReader];

@@ -1,10 +1,12 @@
 import { jest } from '@jest/globals';
 import { anyDriverIsLocal, Fleet } from '../support/fleet.js';
+import { eventually } from '../support/eventually.js';
 import { HeldAdapter } from '../support/held-adapter.js';
 import { holdTransaction } from '../support/held-transaction.js';
 import { Scenario } from '../support/scenario.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 import { ProvisionService } from '../../src/heartbeat/claiming/provision.service.js';
+import { AgentTurns } from '../../src/heartbeat/runs/agent-turns.js';
 import { ExecutionServer } from '../../src/heartbeat/execution/execution.server.js';
 
 /** No runner here: every dispatch is the test's own. */
@@ -132,6 +134,29 @@ describe('the next run', () => {
     for (let agent = 0; agent < 4; agent++) await fleet.wake(await fleet.agent(), 1);
     const slots = await Promise.all([1, 2].map(() => app.get(ProvisionService).provision()));
     expect(slots.filter((run) => run === null)).toHaveLength(0);
+  });
+
+  it('is what is being woken just then: wakes and starts of a process take turns', async () => {
+    const soon = setTimeout;
+    jest
+      .spyOn(globalThis, 'setTimeout')
+      .mockImplementation(((work: () => void, ms?: number) =>
+        soon(work, ms === 50 ? 10_000 : ms)));
+    const agentId = await fleet.agent();
+    const turns = app.get(AgentTurns);
+    const leave = await turns.enter();
+    const entering = jest.spyOn(turns, 'enter');
+    const asked = (times: number) =>
+      eventually(
+        () => Promise.resolve(entering.mock.calls.length),
+        (calls) => calls === times,
+      );
+    const woken = fleet.wake(agentId, 1);
+    await asked(1);
+    const started = app.get(ProvisionService).provision();
+    await asked(2);
+    leave();
+    expect(await woken).toEqual([(await started)?.id]);
   });
 
   it('is left alone while somebody decides about its issue, if it can never start', async () => {

@@ -14,6 +14,7 @@ import type { Candidate } from './gate.js';
 import { Lookout } from './lookout.js';
 import { Promotions } from '../ending/promotions.js';
 import { ReadBack } from './read-back.js';
+import { AgentTurns } from '../runs/agent-turns.js';
 import { RunnerIdentity } from '../runs/runner-identity.js';
 
 /** Unexpected errors in a row after which a waiting run is failed. */
@@ -27,11 +28,7 @@ const SWEEP_EVERY_MS = 250;
 export class ProvisionService {
   private readonly logger = new Logger(ProvisionService.name);
   private sweepAt = 0;
-  private readonly slots = new Coalescer<void, ClaimedRun | null>(
-    (asking) => this.serve(asking.length),
-    // A pass that failed is not repeated at once: it has been recorded, and the next pass comes by itself.
-    () => false,
-  );
+  private readonly slots: Coalescer<void, ClaimedRun | null>;
 
   constructor(
     private readonly em: EntityManager,
@@ -42,7 +39,15 @@ export class ProvisionService {
     private readonly readBack: ReadBack,
     private readonly identity: RunnerIdentity,
     private readonly metrics: Metrics,
-  ) {}
+    turns: AgentTurns,
+  ) {
+    this.slots = new Coalescer(
+      (asking) => this.serve(asking.length),
+      // A pass that failed is not repeated at once: it has been recorded, and the next pass comes by itself.
+      () => false,
+      { enter: () => turns.enter() },
+    );
+  }
 
   /** @returns the run that the slot shall execute, already running under its lease; null when there is nothing to do. */
   provision(): Promise<ClaimedRun | null> {

@@ -6,22 +6,27 @@ import { isConnectionLost } from '../../database/database-errors.js';
 import { inTransaction } from '../../database/transaction.js';
 import { DomainError } from '../../errors/domain-error.js';
 import { currentActor, currentScope } from '../../events/request-scope.js';
+import { AgentTurns } from '../runs/agent-turns.js';
 import { WakeDecisions, type AskedWake } from './wake-decisions.js';
 import type { Wake, WakeAnswer } from './wake.js';
 
 /** Takes wakes. Those that callers ask for at the same time are decided in one transaction. */
 @Injectable()
 export class WakeService {
-  /** In a unit of work of each batch's own: its first caller's would keep what it loads, and lend it to the next ones. */
-  private readonly asked = new Coalescer<AskedWake, WakeAnswer>(
-    (batch) => RequestContext.create(this.em, () => inTransaction(this.em, () => this.decisions.decide(batch))),
-    (error) => !isConnectionLost(error),
-  );
+  private readonly asked: Coalescer<AskedWake, WakeAnswer>;
 
   constructor(
     private readonly em: EntityManager,
     private readonly decisions: WakeDecisions,
-  ) {}
+    turns: AgentTurns,
+  ) {
+    this.asked = new Coalescer<AskedWake, WakeAnswer>(
+      // In a unit of work of each batch's own: its first caller's would keep what it loads, and lend it to the next ones.
+      (batch) => RequestContext.create(this.em, () => inTransaction(this.em, () => this.decisions.decide(batch))),
+      (error) => !isConnectionLost(error),
+      { enter: () => turns.enter() },
+    );
+  }
 
   /**
    * Answers a wake that a caller asks for, in a transaction under the locks of its agent and issue; in the caller's own,

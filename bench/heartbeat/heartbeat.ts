@@ -10,6 +10,8 @@ import { Workload } from './workload.ts';
 const AGENTS = 4;
 /** As many runs at once as the agents may have, with the default cap of five each. */
 const CLIENTS = 20;
+/** A slot for each of them, where 8 are the default. */
+const SLOTS = { BERTH_RUNNER_SLOTS: String(CLIENTS) };
 const AGENT = { adapterConfig: { command: '/bin/true' } };
 const RUNNERS = [2, 4, 8];
 /** Runs after which Node has compiled what it executes often: the first seconds of a server's life. */
@@ -19,7 +21,7 @@ export const heartbeat: Benchmark = {
   name: 'heartbeat',
   about:
     `From a wake over HTTP to the recorded end of its run, which executes \`/bin/true\`: ${AGENTS} agents with default ` +
-    `settings, ${CLIENTS} clients in a closed loop, a server process with default settings that has executed some. Latency ends at the run’s ` +
+    `settings, ${CLIENTS} clients in a closed loop, a server process with ${CLIENTS} slots that has executed some. Latency ends at the run’s ` +
     '`finished_at`. Floor: spawning `/bin/true` from a small Node program, 8 at once, with nothing recorded. The ' +
     'benchmark reads the runs’ ends from the database, every 20 ms, which is not counted. Then the same with one API ' +
     'process and several processes that execute runs. Then wakes at a steady 20 in a second of agents that execute ' +
@@ -85,7 +87,7 @@ interface Taken {
 /** @param runners processes that execute runs, beside one that does not; 0 for one process that does everything. */
 async function closedLoop(cluster: Cluster, runners: number, { quick, say }: Setting): Promise<Taken> {
   say(runners === 0 ? 'one process' : `${runners} runners`);
-  await using servers = await Servers.start(cluster, runners);
+  await using servers = await Servers.start(cluster, runners, SLOTS);
   using workload = await Workload.prepare(servers.url, cluster.watcher, AGENTS, AGENT);
   const meter = new Meter(cluster.watcher, servers.pids);
   // Of several processes only the rate is asked for: fewer and shorter rounds tell it.

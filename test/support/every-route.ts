@@ -39,8 +39,6 @@ export interface RouteRequest {
 const FIELDS: Record<string, object> = {
   'post /api/companies/{companyId}/activity': { action: 'custom.noted' },
   'post /api/companies/{companyId}/environment-leases': { holder: 'me' },
-  'post /api/companies/{companyId}/secrets': { value: 'kept from everybody' },
-  'post /api/secrets/{id}/rotate': { value: 'kept from everybody' },
 };
 
 /** So that whoever may have a stream is answered at once: that there is no such event. */

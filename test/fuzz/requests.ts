@@ -2,10 +2,12 @@ import { validateHeaderName, validateHeaderValue } from 'node:http';
 import fc from 'fast-check';
 import { hostileText, hostileValue } from './hostile.js';
 import type { Operation, Parameter, Schema } from './operations.js';
-import type { FuzzWorld } from './world.js';
+import type { FuzzCaller, FuzzWorld } from './world.js';
 
 /** One request, whatever it means. */
 export interface FuzzRequest {
+  /** Whether it goes to the server that wants a credential with each. */
+  readonly authenticated: boolean;
   readonly method: string;
   /** As it is sent: nothing is encoded any more. */
   readonly target: string;
@@ -24,23 +26,39 @@ export function requestsTo(operation: Operation, world: FuzzWorld): fc.Arbitrary
         mostly(fc.constantFrom(...world.named(parameter.name, operation.path)), hostileText, 14),
       ),
       query: given(within('query'), (parameter) => optional(valueOf(parameter.name, parameter.schema, world))),
+      strayQuery: strayQuery(within('query').map(({ name }) => name)),
       headers: given(within('header'), () => optional(hostileText)),
-      caller: fc.constantFrom<Given>(...world.callers()),
+      caller: fc.constantFrom<FuzzCaller>(...world.callers()),
       stray: strayHeaders,
       body: operation.body ? bodyOf(operation.body, world) : mostly(fc.constant(null), hostileBody, 8),
     })
-    .map(({ path, query, headers, caller, stray, body }) => ({
+    .map(({ path, query, strayQuery: more, headers, caller, stray, body }) => ({
+      authenticated: caller.authenticated,
       method: operation.method,
-      target: targetOf(operation.path, path, query),
+      target: targetOf(operation.path, path, [...Object.entries(query), ...more]),
       headers: sendable({
         ...(body === null ? {} : { 'content-type': 'application/json' }),
         ...headers,
-        ...caller,
+        ...caller.headers,
         ...stray,
       }),
       body,
     }));
 }
+
+/** Parameters that no route has, or that are there already. */
+const strayQuery = (known: readonly string[]): fc.Arbitrary<[string, unknown][]> =>
+  mostly(
+    fc.constant([]),
+    fc.array(
+      fc.tuple(
+        fc.oneof(fc.constantFrom(...known, 'verbose', 'limit[]', 'status[$ne]', '__proto__', ''), hostileText),
+        hostileValue,
+      ),
+      { minLength: 1, maxLength: 3 },
+    ),
+    12,
+  );
 
 /** Headers that every route reads, or that a parser may stumble over. */
 const strayHeaders: fc.Arbitrary<Given> = mostly(
@@ -74,14 +92,15 @@ const hostileBody: fc.Arbitrary<string> = fc.oneof(
 );
 
 function bodyOf(schema: Schema, world: FuzzWorld): fc.Arbitrary<string | null> {
-  const properties = Object.entries(schema.properties ?? {});
-  const known = given(
-    properties.map(([name, property]) => ({ name, schema: property })),
-    ({ name, schema: property }) => optional(valueOf(name, property, world), 4),
-  );
+  const known = fieldsOf(schema, world);
   const unknown = mostly(fc.constant({}), fc.dictionary(hostileText, hostileValue, { maxKeys: 2 }), 10);
   const json = fc.tuple(known, unknown).map(([mine, others]) => JSON.stringify({ ...mine, ...others }));
   return mostly(json, hostileBody, 12);
+}
+
+function fieldsOf({ properties = {} }: Schema, world: FuzzWorld): fc.Arbitrary<Given> {
+  const fields = Object.entries(properties).map(([name, schema]) => ({ name, schema }));
+  return given(fields, ({ name, schema }) => optional(valueOf(name, schema, world), 4));
 }
 
 /** What a field takes, or what it does not. */
@@ -101,6 +120,7 @@ function valid(name: string, schema: Schema, world: FuzzWorld): fc.Arbitrary<unk
     case 'array':
       return fc.array(valid(name, schema.items ?? {}, world), { maxLength: 3 });
     case 'object':
+      if (schema.properties) return fieldsOf(schema, world);
       return fc.oneof(fc.constant(schema.example ?? {}), fc.dictionary(hostileText, hostileValue, { maxKeys: 3 }));
     default:
       return fc.oneof(
@@ -128,10 +148,11 @@ function given<P extends { readonly name: string }>(
   return fc.record(Object.fromEntries(fields.map((field) => [field.name, value(field)])));
 }
 
-function targetOf(path: string, names: Given, query: Given): string {
+function targetOf(path: string, names: Given, query: [string, unknown][]): string {
   const parts = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => encoded(names[name]));
-  const pairs = Object.entries(query).filter(([, value]) => value !== undefined);
-  return pairs.length === 0 ? parts : `${parts}?${pairs.map(([name, value]) => `${name}=${encoded(value)}`).join('&')}`;
+  const pairs = query.filter(([, value]) => value !== undefined);
+  const written = pairs.map(([name, value]) => `${encoded(name)}=${encoded(value)}`);
+  return pairs.length === 0 ? parts : `${parts}?${written.join('&')}`;
 }
 
 /** For an address; bytes that are no text are sent as they are, and what is escaped already is left so. */

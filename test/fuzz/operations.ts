@@ -12,6 +12,7 @@ export interface Schema {
   readonly minLength?: number;
   readonly maxLength?: number;
   readonly items?: Schema;
+  readonly required?: readonly string[];
   readonly properties?: Readonly<Record<string, Schema>>;
 }
 

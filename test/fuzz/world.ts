@@ -62,11 +62,13 @@ export class FuzzWorld {
          and i.id = $3 and i.status not in ('done', 'cancelled') and i.deleted_at is null and r.id = $4 and r.status = 'running'
          and l.id = $5 and l.status = 'active' and e.id = $6 and e.status = 'active'
          and s.id = $7 and s.deleted_at is null and p.id = $8 and p.state = 'retained' and q.id = $9 and q.state = 'cleaning'
+         and (select array_agg(company_id order by company_id) from environments
+              where company_id = any($11) and deleted_at is null) = $11[1:2]
          and not exists (select 1 from agent_api_keys where company_id = c.id and revoked_at is not null)
          and not exists (select 1 from operator_keys where id = any($10) and revoked_at is not null)`,
       [
         ...[companyId, ids.agentId[0], ids.issueId[0], run.id, ids.leaseId[0], ids.environmentId[0]],
-        ...[ids.secretId[0], ids.placeId[0], ids.placeId[1], operatorKeys.map(({ id }) => id)],
+        ...[ids.secretId[0], ids.placeId[0], ids.placeId[1], operatorKeys.map(({ id }) => id), ids.companyId],
       ],
     );
     if (alive.length === 0) this.things = await this.make();
@@ -104,7 +106,7 @@ export class FuzzWorld {
     if (kind === 'waitSec') return [0];
     if (kind === 'payload') return this.payloads();
     if (kind === 'config') return [{}, { cwd: '/srv' }, { directory: 'per_lease' }];
-    if (kind === 'driver') return ['local', 'ssh'];
+    if (kind === 'driver') return ['local', 'local', 'ssh'];
     if (kind === 'adapterType') return ['process', 'http'];
     if (kind === 'adapterConfig') return [...ADAPTER_CONFIGS, { command: 'true', env: this.secretVariables() }];
     if (kind === 'cwd') return ['/srv/a', '/srv/b/'];
@@ -126,9 +128,12 @@ export class FuzzWorld {
 
   private async make(): Promise<Things> {
     // What earlier things left queued would be started instead.
-    await this.app.database.query(`update heartbeat_runs set due_at = now() + interval '1 year' where status = 'queued'`);
+    await this.app.database.query(
+      `update heartbeat_runs set due_at = now() + interval '1 year' where status = 'queued'`,
+    );
     const companyId = await this.made('/companies', { name: 'Harbour' });
     const otherCompany = await this.made('/companies', { name: 'Elsewhere' });
+    const emptyCompany = await this.made('/companies', { name: 'Nothing there' });
     const of = (company: string, what: string, body: object) => this.made(`/companies/${company}/${what}`, body);
     const agentId = await of(companyId, 'agents', { name: 'deckhand', adapterConfig: { command: 'true' } });
     const otherAgent = await of(otherCompany, 'agents', { name: 'stranger' });
@@ -138,9 +143,11 @@ export class FuzzWorld {
       config: { directory: 'per_lease' },
       leasePolicy: 'retain_on_failure',
     });
+    const otherEnvironment = await of(otherCompany, 'environments', { name: 'Local', driver: 'local' });
     const workspace = { environmentId, name: 'checkout', cwd: '/srv/checkout' };
     const executionWorkspaceId = await of(companyId, 'execution-workspaces', workspace);
     const issueId = await of(companyId, 'issues', { title: 'Fix the anchor' });
+    const idleIssue = await of(companyId, 'issues', { title: 'Nobody works on it' });
     const otherIssue = await of(otherCompany, 'issues', { title: 'Not theirs' });
     const commentId = await this.made(`/issues/${issueId}/comments`, { body: 'Aye' });
     const secretId = await of(companyId, 'secrets', { name: 'token', value: 'correct horse battery' });
@@ -173,11 +180,11 @@ export class FuzzWorld {
       run,
       fencingToken: Number(lease.fencing_token),
       ids: {
-        companyId: [companyId, otherCompany],
+        companyId: [companyId, otherCompany, emptyCompany],
         agentId: [agentId, otherAgent],
-        environmentId: [environmentId],
+        environmentId: [environmentId, otherEnvironment],
         executionWorkspaceId: [executionWorkspaceId],
-        issueId: [issueId, otherIssue],
+        issueId: [issueId, idleIssue, otherIssue],
         commentId: [commentId],
         afterCommentId: [commentId],
         keyId: [key.id],

@@ -40,7 +40,7 @@ const ERROR_SCHEMA = { $ref: '#/components/schemas/ErrorResponse' };
 /** Serves the API's description: a page to read under `/docs`, the document at `/api/openapi.json`. */
 export async function serveOpenApi(app: NestFastifyApplication): Promise<void> {
   await SwaggerModule.loadPluginMetadata(metadata);
-  SwaggerModule.setup('docs', app, () => openApiDocument(app), { jsonDocumentUrl: 'api/openapi.json' });
+  SwaggerModule.setup('docs', app, () => openApiDocument(app), { jsonDocumentUrl: 'api/openapi.json', raw: ['json'] });
 }
 
 function openApiDocument(app: NestFastifyApplication): OpenAPIObject {

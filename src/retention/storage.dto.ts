@@ -34,9 +34,10 @@ export class StorageKindResponse {
   estimatedRows: number | null;
   /** With indexes, and with what is stored out of line. */
   bytes: number;
+  /** Null where there is none; of `activityFolds` always. */
   oldest: Date | null;
   /**
-   * The field of a company's `retention` that it follows; null where it cannot be set.
+   * The field of a company's `retention` that it follows; null where there is none.
    * @example 'runDays'
    */
   setting: string | null;

@@ -69,7 +69,7 @@ export class StorageService {
       `select reltuples::bigint as rows, pg_total_relation_size(oid) as bytes from pg_class where oid = ?::regclass`,
       [table],
     );
-    const [oldest] = await this.em.execute<{ at: string | null }[]>(stored.oldest);
+    const [oldest] = stored.oldest === null ? [] : await this.em.execute<{ at: string | null }[]>(stored.oldest);
     return {
       kind,
       table,

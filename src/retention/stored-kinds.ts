@@ -4,13 +4,16 @@ import type { RetentionKind } from './retention-kind.js';
 /** What is stored and grows. A run's events are read off its row. */
 export const STORED_KINDS = [
   'activity',
+  'activityFolds',
   'runs',
   'leases',
   'wakes',
   'places',
   'runLogs',
   'idempotencyKeys',
+  'issues',
   'comments',
+  'secretVersions',
 ] as const;
 export type StoredKind = (typeof STORED_KINDS)[number];
 
@@ -20,8 +23,8 @@ export interface Stored {
   readonly table: string;
   /** The setting that it follows; days where that is fixed; null where it stays. */
   readonly retention: RetentionKind | number | null;
-  /** A query of the time of its oldest row, `at`, at the end of an index. */
-  readonly oldest: string;
+  /** A query of the time of its oldest row, `at`, at the end of an index; null where no index has them by their time. */
+  readonly oldest: string | null;
   /** How what is due of it is found; null where it goes with something else, or stays. */
   readonly due: DueKind | null;
 }
@@ -37,6 +40,7 @@ export const STORED: readonly Stored[] = [
       select created_at from activity_rows where company_id = c.id order by created_at, seq limit 1) first`,
     due: 'activity',
   },
+  { kind: 'activityFolds', table: 'activity_folds', retention: null, oldest: null, due: null },
   { kind: 'runs', table: 'heartbeat_runs', retention: 'runs', oldest: firstById('heartbeat_runs'), due: 'runs' },
   {
     kind: 'leases',
@@ -73,5 +77,13 @@ export const STORED: readonly Stored[] = [
     oldest: 'select created_at as at from idempotency_keys order by created_at limit 1',
     due: null,
   },
+  { kind: 'issues', table: 'issues', retention: null, oldest: firstById('issues'), due: null },
   { kind: 'comments', table: 'issue_comments', retention: null, oldest: firstById('issue_comments'), due: null },
+  {
+    kind: 'secretVersions',
+    table: 'secret_versions',
+    retention: null,
+    oldest: 'select created_at as at from secret_versions order by secret_id, version limit 1',
+    due: null,
+  },
 ];

@@ -19,7 +19,8 @@ const TOO_SHORT = `value must have at least ${MIN_SECRET_LENGTH} characters, not
 /** What holds for every name. */
 const NAME = { message: 'name must not look like an id, nor begin or end with white space' };
 
-abstract class SecretValueDto {
+/** Exported, because the API's description has no fields of a class that is not. */
+export abstract class SecretValueDto {
   /**
    * What nobody is shown again.
    * @example "correct horse battery staple"

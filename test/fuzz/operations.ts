@@ -2,7 +2,6 @@
 export interface Schema {
   readonly $ref?: string;
   readonly allOf?: readonly Schema[];
-  readonly anyOf?: readonly Schema[];
   readonly type?: string;
   readonly format?: string;
   readonly enum?: readonly unknown[];
@@ -13,6 +12,7 @@ export interface Schema {
   readonly minLength?: number;
   readonly maxLength?: number;
   readonly items?: Schema;
+  readonly required?: readonly string[];
   readonly properties?: Readonly<Record<string, Schema>>;
 }
 
@@ -46,8 +46,16 @@ export async function operationsOf(url: string): Promise<Operation[]> {
     components: { schemas: Record<string, Schema> };
   };
   const resolve = (schema: Schema): Schema => {
-    const named = schema.$ref?.split('/').at(-1);
-    return named === undefined ? schema : document.components.schemas[named];
+    const { $ref, allOf, items, properties } = schema;
+    if ($ref) return resolve(document.components.schemas[$ref.split('/').at(-1)!]);
+    if (allOf) return { ...schema, ...resolve(allOf[0]) };
+    return {
+      ...schema,
+      ...(items && { items: resolve(items) }),
+      ...(properties && {
+        properties: Object.fromEntries(Object.entries(properties).map(([name, one]) => [name, resolve(one)])),
+      }),
+    };
   };
   return Object.entries(document.paths).flatMap(([path, item]) =>
     Object.entries(item).map(([method, { parameters = [], requestBody, responses }]): Operation => {

@@ -1,23 +1,35 @@
+import { ModulesContainer } from '@nestjs/core';
+import { getMetadataStorage } from 'class-validator';
 import { startTestApp, type TestApp } from '../support/test-app.js';
+
+interface Schema {
+  $ref?: string;
+  allOf?: Schema[];
+  properties?: Record<string, Schema>;
+}
 
 interface Operation {
   summary?: string;
   tags?: string[];
   security?: unknown[];
+  requestBody?: { content: Record<string, { schema: Schema }> };
   responses: Record<string, { content?: Record<string, { schema?: unknown }> }>;
 }
 
-/** What can be asked by whoever shows nothing, also where every other request needs a credential. */
+type Dto = abstract new (...args: never[]) => unknown;
 
 describe('the description of the whole API', () => {
   let berth: TestApp;
   let operations: [string, Operation][];
+  let schemas: Record<string, Schema>;
 
   beforeAll(async () => {
     berth = await startTestApp();
     const document = (await (await fetch(`${berth.url}/api/openapi.json`)).json()) as {
       paths: Record<string, Record<string, Operation>>;
+      components: { schemas: Record<string, Schema> };
     };
+    schemas = document.components.schemas;
     operations = Object.entries(document.paths).flatMap(([path, item]) =>
       Object.entries(item).map(([method, operation]): [string, Operation] => [`${method} ${path}`, operation]),
     );
@@ -47,5 +59,43 @@ describe('the description of the whole API', () => {
     const everywhere = ['401', '421', '429', '431', '500', '503'];
     expect(lacking(({ responses }) => everywhere.every((status) => responses[status]?.content))).toEqual([]);
     expect(lacking(({ responses }, route) => !route.includes('{') || responses['404'])).toEqual([]);
+  });
+
+  /** The names of all schemas that a schema is made of, its own first. */
+  const namedIn = ({ $ref, allOf = [], properties = {} }: Schema): string[] => {
+    const name = $ref?.split('/').at(-1);
+    const parts = [...allOf, ...Object.values(properties), ...(name ? [schemas[name]] : [])];
+    return [...(name ? [name] : []), ...parts.flatMap(namedIn)];
+  };
+  /** What handlers are given, by its name. */
+  const dtos = () => {
+    const controllers = [...berth.app.get(ModulesContainer).values()].flatMap(({ controllers }) => [
+      ...controllers.values(),
+    ]);
+    const given = controllers.flatMap(({ metatype }) => {
+      const prototype = metatype!.prototype as object;
+      const methods = Object.getOwnPropertyNames(prototype);
+      return methods.flatMap((method) => (Reflect.getMetadata('design:paramtypes', prototype, method) ?? []) as Dto[]);
+    });
+    return new Map(given.map((dto) => [dto.name, dto]));
+  };
+  const checkedIn = (dto: Dto) =>
+    getMetadataStorage()
+      .getTargetValidationMetadatas(dto, '', false, false)
+      .map(({ propertyName }) => propertyName);
+
+  it('says of every body each field that is checked, and leaves none empty', () => {
+    const bodies = operations.flatMap(([, { requestBody }]) =>
+      namedIn(requestBody?.content['application/json'].schema ?? {}),
+    );
+    expect(new Set(bodies).size).toBeGreaterThan(25);
+    const known = dtos();
+    const lacking = [...new Set(bodies)].flatMap((name) => {
+      const described = Object.keys(schemas[name].properties ?? {});
+      const dto = known.get(name);
+      const missing = (dto ? checkedIn(dto) : []).filter((field) => !described.includes(field));
+      return described.length === 0 || missing.length > 0 ? [[name, ...new Set(missing)]] : [];
+    });
+    expect(lacking).toEqual([]);
   });
 });

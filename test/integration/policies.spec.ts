@@ -1,6 +1,8 @@
 import { RequestMethod } from '@nestjs/common';
 import { METHOD_METADATA, PATH_METADATA } from '@nestjs/common/constants.js';
 import { ModulesContainer } from '@nestjs/core';
+import type { FastifyInstance } from 'fastify';
+import { channel } from 'node:diagnostics_channel';
 import { POLICY } from '../../src/auth/access.decorator.js';
 import { POLICIES, type Policy } from '../../src/auth/policy.js';
 import { startStillApp } from '../support/still-app.js';
@@ -18,6 +20,27 @@ interface Document {
 }
 
 const ALL = ['operatorKey', 'agentKey', 'runToken'];
+
+/** What no guard looks at, because Nest does not know it: the API's description, the page that shows it and that page's parts. */
+const WITHOUT_GUARD = [
+  'get /api/openapi.json',
+  ...['', '/', '/index.html', '/swagger-ui-init.js', '/docs/swagger-ui-init.js', '/LICENSE', '/*'].map(
+    (part) => `get /docs${part}`,
+  ),
+];
+
+/** Notes every route of every server that is made from now on, whoever puts it there. */
+function noteRoutes(): { noted: string[]; stop: () => void } {
+  const noted: string[] = [];
+  const initialised = channel('fastify.initialization');
+  const watch = (message: unknown) => {
+    (message as { fastify: FastifyInstance }).fastify.addHook('onRoute', ({ method, url }) => {
+      for (const one of [method].flat()) noted.push(`${one.toLowerCase()} ${url.replaceAll(/:(\w+)/g, '{$1}')}`);
+    });
+  };
+  initialised.subscribe(watch);
+  return { noted, stop: () => initialised.unsubscribe(watch) };
+}
 
 /** Every handler of the application that a path leads to, with what it says of itself. */
 function handlersOf(app: TestApp): { name: string; route: string; policy: unknown }[] {
@@ -44,9 +67,13 @@ function handlersOf(app: TestApp): { name: string; route: string; policy: unknow
 describe('every route', () => {
   let trusted: TestApp;
   let authenticated: TestApp;
+  let served: string[];
 
   beforeAll(async () => {
+    const { noted, stop } = noteRoutes();
     trusted = await startStillApp();
+    stop();
+    served = noted;
     authenticated = await startStillApp({
       database: trusted.database,
       config: { auth: 'authenticated' },
@@ -77,6 +104,16 @@ describe('every route', () => {
     ]);
     const handlers = handlersOf(trusted).map(({ route, policy }) => [route, policy]);
     expect(described.toSorted()).toEqual(handlers.toSorted());
+  });
+
+  it('has a guard before it, whoever put it on the server', async () => {
+    const described = operationsOf(await documentOf(trusted)).map(({ route }) => route);
+    // Fastify puts one for the headers alone beside each that can be read.
+    const headersOnly = served.filter((route) => route.startsWith('head '));
+    expect(served.filter((route) => !headersOnly.includes(route)).toSorted()).toEqual(
+      [...described, ...WITHOUT_GUARD].toSorted(),
+    );
+    expect(headersOnly.filter((route) => !served.includes(route.replace('head', 'get')))).toEqual([]);
   });
 
   it('is described with the credentials that it wants, and how it refuses others', async () => {

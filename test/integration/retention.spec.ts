@@ -5,6 +5,7 @@ import { verifyRecord } from '../../src/activity/verify/verify-record.js';
 import { RetentionSweeper } from '../../src/retention/retention-sweeper.js';
 import { SweepLock } from '../../src/retention/sweep-lock.js';
 import { ApiClient } from '../support/api-client.js';
+import { GROWING } from '../support/growth-plans.js';
 import { History } from '../support/retained-history.js';
 import { scrape } from '../support/scraped.js';
 import { startStillApp } from '../support/still-app.js';
@@ -25,6 +26,13 @@ const OWN = [
   { runDays: 10, activityDays: 90 },
   { runLogDays: 80, runDays: 30 },
   { runDays: 0, activityDays: 0, runLogDays: 0 },
+];
+
+/** Tables with as many rows as there is at work: of what is set up by hand, of who runs or waits now, of the instance. */
+const GROW_NOT = [
+  ...['companies', 'agents', 'environments', 'execution_workspaces', 'secrets', 'secret_references'],
+  ...['agent_api_keys', 'operator_keys', 'runners', 'lease_requests', 'retention_horizons', 'retention_passes'],
+  ...['instance', 'secrets_key', 'mikro_orm_migrations'],
 ];
 
 describe(RetentionSweeper.name, () => {
@@ -82,6 +90,15 @@ describe(RetentionSweeper.name, () => {
     const { body } = await api.get<{ kinds: ({ kind: string } & Record<string, unknown>)[] }>('/admin/storage');
     return new Map(body.kinds.map((kind) => [kind.kind, kind]));
   };
+
+  it('names every table that grows', async () => {
+    const tables = await database.query<{ name: string }>(
+      `select relname as name from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace`,
+    );
+    const named = [...(await storage()).values()].map(({ table }) => table as string);
+    expect([...named, ...GROW_NOT].toSorted()).toEqual(tables.map(({ name }) => name).toSorted());
+    expect(named).toEqual(expect.arrayContaining(GROWING));
+  });
 
   it('says what is due before it goes', async () => {
     const kinds = await storage();
@@ -145,6 +162,23 @@ describe(RetentionSweeper.name, () => {
       expect(counted.get(`berth_retention_removed_rows_total{kind="${kind}"}`)).toBe(rows);
     }
     expect(counted.get('berth_retention_oldest_due_age_seconds{kind="runs"}')).toBe(0);
+  });
+
+  it('says how much there is of what stays', async () => {
+    await database.query('vacuum analyze issues, secret_versions, activity_folds');
+    const kinds = await storage();
+    const stays = { bytes: expect.any(Number) as number, setting: null, days: null, exceptions: 0, due: null };
+    const counted = async (table: string, time = 'created_at') => {
+      const [row] = await database.query<{ rows: string; oldest: Date }>(
+        `select count(*) as rows, min(${time}) as oldest from ${table}`,
+      );
+      expect(Number(row.rows)).toBeGreaterThan(0);
+      return { ...stays, table, estimatedRows: Number(row.rows), oldest: row.oldest.toISOString(), lastPass: null };
+    };
+    expect(kinds.get('issues')).toEqual({ kind: 'issues', ...(await counted('issues')) });
+    expect(kinds.get('secretVersions')).toEqual({ kind: 'secretVersions', ...(await counted('secret_versions')) });
+    const folds = { ...(await counted('activity_folds', 'at')), oldest: null };
+    expect(kinds.get('activityFolds')).toEqual({ kind: 'activityFolds', ...folds });
   });
 
   it('has nothing left to do, and does not look again before the next day', async () => {

@@ -1,6 +1,8 @@
-import { POLICIES } from '../../src/auth/policy.js';
+import { Client } from 'pg';
+import { POLICIES, type Policy } from '../../src/auth/policy.js';
 import type { ApiClient, Refusal } from '../support/api-client.js';
-import { everyRequest, type RouteRequest } from '../support/every-route.js';
+import { everyReference, everyRequest, type RouteRequest } from '../support/every-route.js';
+import { KeptRows } from '../support/kept-rows.js';
 import { callersIn, makeEverything, nameOf, type Things } from '../support/one-of-everything.js';
 import { Scenario } from '../support/scenario.js';
 import { startStillApp } from '../support/still-app.js';
@@ -15,26 +17,84 @@ const KINDS: [string, Who][] = [
   ['a run', 'run'],
 ];
 
+/** What a request can name besides its path: in its query or its body. */
+interface Reference {
+  readonly route: string;
+  readonly policy: Policy;
+  readonly name: string;
+  /** The least that can be asked, with these things named there. */
+  readonly about: (things: Things) => RouteRequest;
+}
+
+type Fields = Readonly<Record<string, (things: Things) => object>>;
+
+const OF_WAKES: Fields = {
+  'payload.issueId': ({ issueId }) => ({ payload: { issueId } }),
+  'payload.issueId, an identifier': ({ identifier }) => ({ payload: { issueId: identifier } }),
+  'payload.commentId': ({ issueId, commentId }) => ({ payload: { issueId, commentId } }),
+};
+const naming = ({ secretId }: Things) => ({ TOKEN: { secretRef: secretId } });
+const OF_AGENTS: Fields = {
+  'adapterConfig.env': (things) => ({ adapterConfig: { command: 'true', env: naming(things) } }),
+};
+const OF_ENVIRONMENTS: Fields = { envVars: (things) => ({ envVars: naming(things) }) };
+
+/** Where bodies name things without being described as doing so. */
+const UNDESCRIBED: Readonly<Record<string, Fields>> = {
+  'post /api/agents/{id}/wakeup': OF_WAKES,
+  'post /api/agents/{id}/heartbeat/invoke': OF_WAKES,
+  'post /api/companies/{companyId}/agents': OF_AGENTS,
+  'patch /api/agents/{id}': OF_AGENTS,
+  'post /api/companies/{companyId}/environments': OF_ENVIRONMENTS,
+  'post /api/companies/{companyId}/environments/probe-config': OF_ENVIRONMENTS,
+  'patch /api/environments/{id}': OF_ENVIRONMENTS,
+};
+
 /** Generated from the API's description: a new route is asked by itself. */
 describe('a company', () => {
   let app: TestApp;
   let user: Scenario;
   let theirs: Things;
+  let ours: Things;
   let aboutThem: RouteRequest[];
   let aboutUs: RouteRequest[];
+  let references: Reference[];
   let callers: Record<Who, ApiClient>;
+  let client: Client;
+  let keptOfThem: KeptRows;
 
   beforeAll(async () => {
     app = await startStillApp();
     user = new Scenario(app.url);
     theirs = await makeEverything(app, user, 'Theirs');
-    const ours = await makeEverything(app, user, 'Ours');
+    ours = await makeEverything(app, user, 'Ours');
     const requests = await everyRequest(app.url, (parameter, path) => nameOf(theirs, parameter, path));
     aboutThem = requests.filter(({ route, policy }) => route.includes('{') && POLICIES[policy].who !== 'instance');
-    aboutUs = await everyRequest(app.url, (parameter, path) => nameOf(ours, parameter, path));
+    const byOurName = (name: string, path: string) => nameOf(ours, name, path);
+    aboutUs = await everyRequest(app.url, byOurName);
+    const described = await everyReference(app.url, byOurName);
+    references = [
+      ...described.map(({ request, ...reference }) => ({
+        ...reference,
+        about: (things: Things) => request(nameOf(things, reference.name, '')),
+      })),
+      ...Object.entries(UNDESCRIBED).flatMap(([route, fields]) => {
+        const least = aboutUs.find((request) => request.route === route)!;
+        return Object.entries(fields).map(([name, of]) => ({
+          ...{ route, policy: least.policy, name },
+          about: (things: Things) => ({ ...least, body: { ...(least.body as object), ...of(things) } }),
+        }));
+      }),
+    ];
     callers = await callersIn(app, user, ours);
+    client = new Client(app.database.url);
+    await client.connect();
+    keptOfThem = await KeptRows.in(client, theirs.companyId);
   });
-  afterAll(() => app.close());
+  afterAll(async () => {
+    await client.end();
+    await app.close();
+  });
 
   const send = async (caller: ApiClient, { method, path, body }: RouteRequest) => {
     const answer = await caller.send<Refusal>(method, path, body);
@@ -68,6 +128,47 @@ describe('a company', () => {
   it.each(KINDS)('is in no list for %s of another', async (_who, kind) => {
     const { body } = await callers[kind].get<{ name: string }[]>('/companies');
     expect(body.map(({ name }) => name)).toEqual(['Ours']);
+  });
+
+  /** Where a caller of this kind can name something. */
+  const nameableBy = (kind: Who) =>
+    references.filter(({ policy }) => {
+      const { who, writes } = POLICIES[policy];
+      if (kind === 'agent' || kind === 'run') return who === 'members';
+      return who !== 'instance' && !(writes && kind === 'reader');
+    });
+
+  it.each(KINDS)('gives nothing to %s of another who names it in a query or a body', async (_who, kind) => {
+    const named = nameableBy(kind);
+    expect(named.length).toBeGreaterThan(11);
+    const kept = await keptOfThem.read();
+    const leaks = [];
+    for (const { route, name, about } of named) {
+      const { method, path, body } = about(theirs);
+      const answer = await callers[kind].send(method, path, body);
+      const asked = answer.status < 400 ? '' : JSON.stringify([path, body]);
+      const text = JSON.stringify(answer.body);
+      // A refusal may say again what was asked for.
+      const told = ['Theirs', ...Object.values(theirs)].filter((one) => text.includes(one) && !asked.includes(one));
+      if (answer.status >= 500 || told.length > 0) leaks.push([route, name, answer.status, told]);
+    }
+    expect(leaks).toEqual([]);
+    expect(await keptOfThem.read()).toEqual(kept);
+  });
+
+  it('has its own things taken, and found, wherever its operator names them', async () => {
+    const writesFirst = nameableBy('operator').toSorted((a, b) => b.route.localeCompare(a.route));
+    const refused = [];
+    for (const { route, name, about } of writesFirst) {
+      const { method, path, body } = about(ours);
+      const answer = await callers.operator.send<Refusal | unknown[]>(method, path, body);
+      const found = !Array.isArray(answer.body) || answer.body.length > 0;
+      if (answer.status >= 300 || !found) refused.push([route, name, answer.status, (answer.body as Refusal).code]);
+    }
+    // It has its `Local` already: this is looked at last.
+    expect(refused).toEqual([
+      ['post /api/companies/{companyId}/environments', 'envVars', 409, 'local_environment_exists'],
+    ]);
   });
 
   it('has not been changed by any of them', async () => {
@@ -114,10 +215,7 @@ describe('a company', () => {
     const missing = [];
     for (const request of inOrder.filter(({ route }) => !/stream$/.test(route))) {
       const answer = await send(user.api, request);
-      // The environment of a reservation is named by its body.
-      if (answer[0] === 400 || (answer[0] === 404 && !/environment-leases$/.test(request.route))) {
-        missing.push([request.route, ...answer]);
-      }
+      if (answer[0] === 400 || answer[0] === 404) missing.push([request.route, ...answer]);
     }
     expect(missing).toEqual([]);
   });

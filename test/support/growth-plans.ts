@@ -4,7 +4,7 @@ import type { CapturedStatement } from './captured-statements.js';
 /** Tables that get longer the longer Berth is in use. */
 export const GROWING = [
   ...['heartbeat_runs', 'environment_leases', 'activity_rows', 'agent_wakeup_requests', 'heartbeat_run_log_chunks'],
-  ...['issue_comments', 'environment_places', 'idempotency_keys', 'issues', 'activity_folds'],
+  ...['issue_comments', 'environment_places', 'idempotency_keys', 'issues', 'activity_folds', 'secret_versions'],
 ];
 /** How many times as long as it is the planner takes each of them to be. */
 const PRETENDED_FACTOR = 500;

@@ -14,6 +14,8 @@ export interface Things {
   readonly issueId: string;
   /** Of the same issue. */
   readonly identifier: string;
+  /** Of the same issue, which has an earlier one. */
+  readonly commentId: string;
   /** It is running. */
   readonly runId: string;
   readonly leaseId: string;
@@ -29,6 +31,8 @@ export async function makeEverything(app: TestApp, user: Scenario, name: string)
   const keyId = await created(`/agents/${agentId}/keys`, { name: 'k' });
   const issueId = await user.issue(companyId);
   const { identifier } = (await user.api.get<{ identifier: string }>(`/issues/${issueId}`)).body;
+  await created(`/issues/${issueId}/comments`, { body: 'Ahoy' });
+  const commentId = await created(`/issues/${issueId}/comments`, { body: 'Aye' });
   await user.wake(agentId);
   const { id: runId, lease, environment } = await new Steps(app).started();
   const environmentId = environment.id;
@@ -41,11 +45,11 @@ export async function makeEverything(app: TestApp, user: Scenario, name: string)
     [companyId, environmentId, lease.id],
   );
   const secretId = await created(`/companies/${companyId}/secrets`, { name: 's', value: 'kept from everybody' });
-  const things = { companyId, agentId, keyId, environmentId, workspaceId, issueId, identifier };
+  const things = { companyId, agentId, keyId, environmentId, workspaceId, issueId, identifier, commentId };
   return { ...things, runId, leaseId: lease.id, placeId, secretId };
 }
 
-/** What a parameter of a path names among these things; a new one has to be said here. */
+/** What a parameter or field of a path names among these things; a new one has to be said here. */
 export function nameOf(things: Things, parameter: string, path: string): string {
   const byPath = [
     ['/agents/', things.agentId],
@@ -55,8 +59,11 @@ export function nameOf(things: Things, parameter: string, path: string): string 
     ['/secrets/', things.secretId],
   ] as const;
   const id = byPath.find(([part]) => path.includes(part))?.[1];
-  const { agentId: ref, identifier: idOrIdentifier } = things;
-  const names: Record<string, string | undefined> = { ...things, id, ref, idOrIdentifier, host: 'no-host' };
+  const names: Record<string, string | undefined> = {
+    ...{ ...things, id, host: 'no-host', ref: things.agentId, idOrIdentifier: things.identifier },
+    ...{ defaultEnvironmentId: things.environmentId, executionWorkspaceId: things.workspaceId },
+    ...{ assigneeAgentId: things.agentId, heartbeatRunId: things.runId, afterCommentId: things.commentId },
+  };
   const name = names[parameter];
   if (!name) throw new Error(`Say what ${path} names by ${parameter}`);
   return name;

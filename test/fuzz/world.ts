@@ -62,6 +62,7 @@ export class FuzzWorld {
          and i.id = $3 and i.status not in ('done', 'cancelled') and i.deleted_at is null and r.id = $4 and r.status = 'running'
          and l.id = $5 and l.status = 'active' and e.id = $6 and e.status = 'active'
          and s.id = $7 and s.deleted_at is null and p.id = $8 and p.state = 'retained' and q.id = $9 and q.state = 'cleaning'
+         and exists (select 1 from issues idle where id = $12 and deleted_at is null and live_run_of_issue(id) is null)
          and (select array_agg(company_id order by company_id) from environments
               where company_id = any($11) and deleted_at is null) = $11[1:2]
          and not exists (select 1 from agent_api_keys where company_id = c.id and revoked_at is not null)
@@ -69,6 +70,7 @@ export class FuzzWorld {
       [
         ...[companyId, ids.agentId[0], ids.issueId[0], run.id, ids.leaseId[0], ids.environmentId[0]],
         ...[ids.secretId[0], ids.placeId[0], ids.placeId[1], operatorKeys.map(({ id }) => id), ids.companyId],
+        ids.issueId[1],
       ],
     );
     if (alive.length === 0) this.things = await this.make();

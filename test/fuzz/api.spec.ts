@@ -13,7 +13,7 @@ import { FuzzWorld } from './world.js';
 const { FUZZ_RUNS = '4', FUZZ_SEED, FUZZ_ONLY = '' } = process.env;
 const numRuns = Number(FUZZ_RUNS);
 const seed = FUZZ_SEED ? Number(FUZZ_SEED) : Math.floor(Math.random() * 2 ** 31);
-/** So many requests to each operation get into it at least once. */
+/** Of so many requests to an operation, at least one is carried out. */
 const ENOUGH_TO_GET_IN = 100;
 /** Operations after which the record is looked at as a whole. */
 const BATCH = 12;
@@ -27,7 +27,8 @@ const INNARDS = /\n\s+at |node_modules|\.(ts|js):\d+|\bselect .* from |violates|
 /**
  * Every operation of the API's description gets requests that are mostly right and hostile somewhere. None may be answered
  * as a failure of ours, hang, tell how things are inside, or leave half of something behind. The short form is part of
- * every test run, `npm run test:fuzz` takes its time. FUZZ_SEED plays a failure again, with as many FUZZ_RUNS; FUZZ_ONLY
+ * every test run, `npm run test:fuzz` takes its time and has every operation carried out at least once: what nobody gets
+ * into has not been tried. FUZZ_SEED plays a failure again, with as many FUZZ_RUNS; FUZZ_ONLY
  * takes only the operations whose name has this in it.
  */
 describe(`the API, whatever is sent to it (FUZZ_SEED=${seed})`, () => {

@@ -82,7 +82,7 @@ export class FuzzWorld {
     const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
     const onBehalf = { ...bearer(run.token), 'x-paperclip-run-id': run.id };
     const agents = [keyToken, run.token].map(bearer);
-    const trusted = [{}, {}, {}, {}, ...agents, onBehalf];
+    const trusted = [...Array<object>(8).fill({}), ...agents, onBehalf];
     const authenticated = [{}, ...operatorKeys.map(({ token }) => bearer(token)), ...agents];
     return [
       ...trusted.map((headers) => ({ authenticated: false, headers })),
@@ -94,9 +94,9 @@ export class FuzzWorld {
   named(name: string, path: string): string[] {
     const kind = ['id', 'ref', 'idOrIdentifier'].includes(name) ? kindOf(path) : keyOf(name, path);
     const known = this.things.ids[kind] ?? [];
-    const twice = [...known, ...known];
+    const mostlyOurs = [...ours(known), ...known];
     const spelt = name === 'idOrIdentifier' ? [this.things.issueIdentifier] : known.map((id) => id.toUpperCase());
-    return [...twice, ...spelt, ...(name === 'host' ? ['host-1'] : []), newId()];
+    return [...mostlyOurs, ...spelt, ...(name === 'host' ? ['host-1'] : []), newId()];
   }
 
   /** What a field of this name can hold; nothing where it holds no reference. */
@@ -108,6 +108,7 @@ export class FuzzWorld {
     if (kind === 'waitSec') return [0];
     if (kind === 'payload') return this.payloads();
     if (kind === 'config') return [{}, { cwd: '/srv' }, { directory: 'per_lease' }];
+    if (kind === 'action') return ['custom.deployed', 'custom.noted', 'heartbeat.queued'];
     if (kind === 'driver') return ['local', 'local', 'ssh'];
     if (kind === 'adapterType') return ['process', 'http'];
     if (kind === 'adapterConfig') return [...ADAPTER_CONFIGS, { command: 'true', env: this.secretVariables() }];
@@ -115,7 +116,8 @@ export class FuzzWorld {
     if (kind === 'companyIds') return [this.things.ids.companyId, this.things.ids.companyId.slice(0, 1)];
     if (kind === 'envVars') return [{}, { A: 'b' }, this.secretVariables()];
     if (kind === 'expectedStatuses') return [['todo'], ['backlog', 'todo'], []];
-    return [...(this.things.ids[kind] ?? [])];
+    const known = this.things.ids[kind] ?? [];
+    return [...ours(known), ...known];
   }
 
   private payloads(): object[] {
@@ -182,7 +184,8 @@ export class FuzzWorld {
       run,
       fencingToken: Number(lease.fencing_token),
       ids: {
-        companyId: [companyId, otherCompany, emptyCompany],
+        // Only where there is no `Local` can an environment be made.
+        companyId: [companyId, otherCompany, emptyCompany, emptyCompany],
         agentId: [agentId, otherAgent],
         environmentId: [environmentId, otherEnvironment],
         executionWorkspaceId: [executionWorkspaceId],
@@ -238,6 +241,9 @@ const ADAPTER_CONFIGS = [
 
 /** Keys of agents and of operators are called the same in paths. */
 const keyOf = (name: string, path: string) => (name === 'keyId' && !path.includes('/agents/') ? 'operatorKeyId' : name);
+
+/** The first of its kind, several times: most requests are about what the company at work has. */
+const ours = (known: readonly string[]) => known.slice(0, 1).flatMap((id) => [id, id, id]);
 
 /** What `id` stands for, by the path that it is part of. */
 function kindOf(path: string): string {

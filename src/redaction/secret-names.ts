@@ -43,9 +43,29 @@ export function textsNamedSecret(json: unknown): string[] {
 function isSecret(name: string, value: unknown): boolean {
   if (typeof value === 'boolean' || value === null) return false;
   if (typeof value === 'string' && URL_WITH_PASSWORD.test(value)) return true;
+  const { ofAnything, ofCounts } = verdictOn(name);
+  return ofAnything && (ofCounts || !isCount(value));
+}
+
+/** Whether a name says that its value is a secret, and whether also if that is a count. */
+interface Verdict {
+  readonly ofAnything: boolean;
+  readonly ofCounts: boolean;
+}
+
+/** Of the names that come again with every event; callers can make up any number of others. */
+const verdicts = new Map<string, Verdict>();
+const KEPT_VERDICTS = 1000;
+const LONGEST_KEPT = 64;
+
+function verdictOn(name: string): Verdict {
+  const known = verdicts.get(name);
+  if (known) return known;
   const words = wordsOf(name);
-  if (NOT_SECRET.test(words)) return false;
-  return SECRET.test(isCount(value) ? words.replaceAll(/\btokens\b/g, '') : words);
+  const says = (text: string) => !NOT_SECRET.test(words) && SECRET.test(text);
+  const verdict = { ofAnything: says(words), ofCounts: says(words.replaceAll(/\btokens\b/g, '')) };
+  if (verdicts.size < KEPT_VERDICTS && name.length <= LONGEST_KEPT) verdicts.set(name, verdict);
+  return verdict;
 }
 
 /** `HTTPApiKey2` has the words `http api key`. */

@@ -72,7 +72,9 @@ describe('a claim', () => {
         woken.push(await fleet.wakeFor(await fleet.agent(), { executionWorkspaceId }));
       const seen = await candidates(...woken);
       const slots = apps.map((app, index) => {
-        jest.spyOn(app.get(Gate), 'candidates').mockResolvedValueOnce({ candidates: [seen[index]], certain: 1, more: false });
+        jest
+          .spyOn(app.get(Gate), 'candidates')
+          .mockResolvedValueOnce({ candidates: [seen[index]], certain: 1, more: false });
         return app.get(ProvisionService).provision();
       });
       expect((await Promise.all(slots)).filter((run) => run !== null)).toHaveLength(1);

@@ -140,8 +140,7 @@ describe('the next run', () => {
     const soon = setTimeout;
     jest
       .spyOn(globalThis, 'setTimeout')
-      .mockImplementation(((work: () => void, ms?: number) =>
-        soon(work, ms === 50 ? 10_000 : ms)));
+      .mockImplementation((work: () => void, ms?: number) => soon(work, ms === 50 ? 10_000 : ms));
     const agentId = await fleet.agent();
     const turns = app.get(AgentTurns);
     const leave = await turns.enter();

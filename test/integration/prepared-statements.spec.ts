@@ -99,7 +99,7 @@ describe('statements with values', () => {
       orm.em.fork().transactional(async (em) => {
         em.getEventManager().registerSubscriber({
           beforeTransactionCommit({ transaction }) {
-            sendWithCommit(em, statement, [value], transaction!);
+            sendWithCommit(em, statement, [value], transaction);
           },
         });
         await em.execute('update cargo set name = ? where id = 3', [value]);

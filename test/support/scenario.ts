@@ -103,11 +103,15 @@ export class Scenario {
     return (await this.api.get<ActivityEntry[]>(path)).body.map(({ action }) => action).reverse();
   }
 
-  /** Everything that the run wrote, as plain text. */
-  async log(runId: string): Promise<string> {
+  /** Everything that the run wrote, as plain text. @param of which stream; of all, in the order in which it came, unless given. */
+  async log(runId: string, of?: 'stdout' | 'stderr'): Promise<string> {
     const { body } = await this.api.get<{ content: string }>(`/heartbeat-runs/${runId}/log`);
     const lines = body.content.split('\n').filter((line) => line !== '');
-    return lines.map((line) => (JSON.parse(line) as { chunk: string }).chunk).join('');
+    const said = lines.map((line) => JSON.parse(line) as { stream: string; chunk: string });
+    return said
+      .filter(({ stream }) => of === undefined || stream === of)
+      .map(({ chunk }) => chunk)
+      .join('');
   }
 
   private async created(path: string, body: object): Promise<{ id: string }> {

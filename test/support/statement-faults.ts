@@ -3,6 +3,8 @@ import pg from 'pg';
 
 type Query = (this: pg.Client, ...args: unknown[]) => unknown;
 
+const FAILING = `do $$ begin raise exception 'A statement failed on purpose' using errcode = 'XX000'; end $$`;
+
 /**
  * Makes one statement of the next transaction fail on purpose that the test itself causes. Only that transaction is counted:
  * what the process does besides, inside or outside transactions, goes through.
@@ -73,7 +75,7 @@ export class StatementFaults {
     const text = textOf(args[0]);
     const pass = () => this.original.apply(client, args);
     if (text === 'begin' && this.holding) return this.released.promise.then(pass);
-    return this.refuses(client, text) ? this.fail(args) : pass();
+    return this.refuses(client, text) ? this.fail(client, text, args) : pass();
   }
 
   private refuses(client: pg.Client, text: string): boolean {
@@ -92,7 +94,9 @@ export class StatementFaults {
     return fails;
   }
 
-  private fail(args: unknown[]): unknown {
+  /** In the database, which carries out nothing of the transaction after it; but for what begins and ends one. */
+  private fail(client: pg.Client, text: string, args: unknown[]): unknown {
+    if (!['begin', 'commit', 'rollback'].includes(text)) return this.original.call(client, FAILING);
     const error = Object.assign(new Error('A statement failed on purpose'), { code: 'XX000' });
     const callback = args.at(-1);
     if (typeof callback === 'function') return void setImmediate(callback as (error: Error) => void, error);

@@ -4,7 +4,6 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { answers } from '../../database/answers.js';
 import { newId } from '../../database/id.js';
 import { DriverRegistry } from '../../environments/drivers/driver-registry.js';
-import type { EnvironmentStatus } from '../../environments/environment.entity.js';
 import { EnvironmentsService } from '../../environments/environments.service.js';
 import type { LeasePolicy } from '../../environments/lease-policy.js';
 import { BeginPlaces, type KeptPlace } from '../../leases/places/begin-places.js';
@@ -12,17 +11,9 @@ import { waitsForRoom } from './turns.js';
 import { HELD_ENVIRONMENT, type GatedRun, type HeldEnvironment } from './gate.js';
 
 /** The environment that runs go to, as it is under this transaction's lock. */
-export interface ChosenEnvironment {
-  id: string;
-  name: string;
-  driver: string;
-  status: EnvironmentStatus;
-  deleted: boolean;
-  config: Record<string, unknown>;
+export interface ChosenEnvironment extends Omit<HeldEnvironment, 'env_vars' | 'lease_policy'> {
   envVars: Record<string, string>;
   leasePolicy: LeasePolicy;
-  /** Null for no limit. */
-  capacity: number | null;
   /** Whether its room was counted under its lock, as it has to be to be given away. */
   counted: boolean;
   /** Leases that hold it, ended ones with a place that has not gone included. */

@@ -55,6 +55,7 @@ export interface HeldEnvironment {
   config: Record<string, unknown>;
   env_vars: Record<string, string>;
   lease_policy: LeasePolicy;
+  /** Null for no limit. */
   capacity: number | null;
 }
 

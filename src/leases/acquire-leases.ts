@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { violatedConstraint } from '../database/database-errors.js';
+import { unanswered, type Unanswered } from '../database/transaction.js';
 import type { LeasePolicy } from '../environments/lease-policy.js';
 import { DomainEvents } from '../events/domain-events.js';
 import { SlotTakenError, WorkspaceOccupiedError } from './lease-errors.js';
@@ -40,6 +41,14 @@ export interface AcquiredLease {
   readonly expiresAt: Date;
 }
 
+/** A row that says so much. */
+export interface AcquiredRow {
+  id: string;
+  fencing_token: string;
+  acquired_at: string;
+  expires_at: string;
+}
+
 /** Makes leases. The only writer of new lease rows. */
 @Injectable()
 export class AcquireLeases {
@@ -51,25 +60,20 @@ export class AcquireLeases {
   /**
    * Acquires leases in the caller's transaction, which holds the locks of what is leased. Token and times are drawn
    * here, after those locks: a slot's tokens rise, and a holder's time begins no earlier than its predecessor's ended.
-   * @throws WorkspaceOccupiedError, SlotTakenError when an exclusive workspace or a slot among them is held after all; the
-   *   transaction is then over.
+   * @returns when they have been asked for and recorded: what was acquired is in the answer. That is WorkspaceOccupiedError or
+   *   SlotTakenError when an exclusive workspace or a slot among them is held after all; the transaction is then over.
    */
-  async acquire(requests: LeaseRequest[]): Promise<Map<string, AcquiredLease>> {
-    const rows = await this.insert(requests).catch((error: unknown) => {
-      throw heldAfterAll(error, requests) ?? error;
-    });
-    await this.events.record(requests.map((request) => new LeaseAcquired({ ...request, status: 'active' })));
-    return new Map(
-      rows.map(({ id, fencing_token, acquired_at, expires_at }) => [
-        id,
-        {
-          id,
-          fencingToken: Number(fencing_token),
-          acquiredAt: new Date(acquired_at),
-          expiresAt: new Date(expires_at),
+  async acquire(requests: LeaseRequest[]): Promise<Unanswered<Map<string, AcquiredLease>>> {
+    const acquired = unanswered(
+      this.insert(requests).then(
+        (rows) => new Map(rows.map((row) => [row.id, acquiredLease(row)])),
+        (error: unknown) => {
+          throw heldAfterAll(error, requests) ?? error;
         },
-      ]),
+      ),
     );
+    await this.events.record(requests.map((request) => new LeaseAcquired({ ...request, status: 'active' })));
+    return acquired;
   }
 
   /**
@@ -77,7 +81,7 @@ export class AcquireLeases {
    * for no time then began when the next one did.
    */
   private insert(requests: LeaseRequest[]) {
-    return this.em.execute<{ id: string; fencing_token: string; acquired_at: string; expires_at: string }[]>(
+    return this.em.execute<AcquiredRow[]>(
       `with wanted as materialized (
          select x.*, greatest(clock_timestamp(),
            (select h.held_until from environment_leases h where h.environment_id = x."environmentId" and h.slot = x.slot
@@ -102,6 +106,13 @@ export class AcquireLeases {
     );
   }
 }
+
+export const acquiredLease = ({ id, fencing_token: token, acquired_at, expires_at }: AcquiredRow): AcquiredLease => ({
+  id,
+  fencingToken: Number(token),
+  acquiredAt: new Date(acquired_at),
+  expiresAt: new Date(expires_at),
+});
 
 function heldAfterAll(error: unknown, requests: LeaseRequest[]): Error | null {
   switch (violatedConstraint(error)) {

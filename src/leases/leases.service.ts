@@ -120,7 +120,7 @@ export class LeasesService implements OnModuleInit {
       const lease = await this.lock(leaseId, fencingToken);
       if (fencingToken !== undefined && lease.status !== 'released') await this.assertHeld(lease);
       if (lease.status === 'active') {
-        await this.ends.end([{ id: leaseId, status: 'released', reason, agentId: null, succeeded: true }]);
+        await this.ends.end([{ id: leaseId, status: 'released', reason, run: null, succeeded: true }]);
       }
       return this.em.refreshOrFail(lease);
     });

@@ -42,12 +42,9 @@ describe('the history of what is handed on under contention', () => {
   const watch = (leases: AcquireLeases) => {
     const acquire = leases.acquire.bind(leases);
     jest.spyOn(leases, 'acquire').mockImplementation(async (...request) => {
-      try {
-        return await acquire(...request);
-      } catch (error) {
-        refused.push(error);
-        throw error;
-      }
+      const acquired = await acquire(...request);
+      acquired.answer.catch((error: unknown) => refused.push(error));
+      return acquired;
     });
   };
   const historyOf = (column: string, id: string, until: string) =>

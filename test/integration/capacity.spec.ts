@@ -166,7 +166,7 @@ describe('an environment with a capacity', () => {
         const { candidates: seen } = await app.get(Gate).candidates(8);
         expect(seen).toHaveLength(8);
         await setCapacity(1);
-        const claims = seen.map((candidate, n) => apps[n].get(ClaimRuns).claim([candidate], 1, () => undefined));
+        const claims = seen.map((candidate, n) => apps[n].get(ClaimRuns).claim([candidate], 1));
         expect((await Promise.all(claims)).flat()).toHaveLength(1);
         expect(await heldThere()).toHaveLength(1);
       },

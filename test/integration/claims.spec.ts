@@ -33,7 +33,7 @@ describe('a claim', () => {
     const { candidates: seen } = await apps[0].get(Gate).candidates(1000);
     return runIds.map((runId) => seen.find(({ id }) => id === runId)!);
   };
-  const claim = (candidate: Candidate, app = apps[0]) => app.get(ClaimRuns).claim([candidate], 1, () => undefined);
+  const claim = (candidate: Candidate, app = apps[0]) => app.get(ClaimRuns).claim([candidate], 1);
   /** Two processes go for one run each, at the same moment. */
   const claimAtOnce = async ([first, second]: Candidate[]) => {
     const answers = await Promise.allSettled([claim(first, apps[0]), claim(second, apps[1])]);

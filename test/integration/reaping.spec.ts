@@ -255,7 +255,7 @@ describe(ReapLeases.name, () => {
         agents,
       );
       const { candidates } = await app.get(Gate).candidates(RUNS);
-      expect(await app.get(ClaimRuns).claim(candidates, RUNS, () => undefined)).toHaveLength(RUNS);
+      expect(await app.get(ClaimRuns).claim(candidates, RUNS)).toHaveLength(RUNS);
       await query(
         `update environment_leases set expires_at = acquired_at + interval '1 ms' where company_id = $1`,
         companyId,
@@ -300,7 +300,7 @@ describe(ReapLeases.name, () => {
        select array_agg(id) as ids from made`,
     );
     const { candidates } = await app.get(Gate).candidates(RUNS);
-    expect(await app.get(ClaimRuns).claim(candidates, RUNS, () => undefined)).toHaveLength(RUNS);
+    expect(await app.get(ClaimRuns).claim(candidates, RUNS)).toHaveLength(RUNS);
     await query(
       `update environment_leases set expires_at = acquired_at + interval '1 ms' where heartbeat_run_id = any($1)`,
       ids,

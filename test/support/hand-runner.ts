@@ -50,7 +50,7 @@ export class HandRunner {
 
   /** The other half, which decides again under locks. */
   async claim(seen: Candidate[]): Promise<ClaimedRun | null> {
-    const [run] = await this.app.get(ClaimRuns).claim(seen, 1, () => undefined);
+    const [run] = await this.app.get(ClaimRuns).claim(seen, 1);
     return run ?? null;
   }
 

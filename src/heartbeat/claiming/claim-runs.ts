@@ -6,10 +6,10 @@ import { RunTokens } from '../../auth/run-tokens.js';
 import { BerthConfig } from '../../config/config.js';
 import { answers } from '../../database/answers.js';
 import { newId } from '../../database/id.js';
-import { inTransaction } from '../../database/transaction.js';
+import { inTransactionToItsEnd, unanswered, type Unanswered } from '../../database/transaction.js';
 import { bootClock } from '../../environments/drivers/guard/boot-clock.js';
 import { DomainEvents } from '../../events/domain-events.js';
-import { AcquireLeases, type LeaseRequest } from '../../leases/acquire-leases.js';
+import { AcquireLeases, type AcquiredLease, type LeaseRequest } from '../../leases/acquire-leases.js';
 import { BeginPlaces, type NewPlace } from '../../leases/places/begin-places.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
 import { EndRuns } from '../ending/end-runs.js';
@@ -17,6 +17,7 @@ import { Gate, type Candidate } from './gate.js';
 import { HeartbeatStarted } from '../runs/heartbeat.events.js';
 import { keptOf } from '../runs/placement-record.js';
 import { Placement, type Verdict } from './placement.js';
+import { ReadBack } from './read-back.js';
 import { claimedRun, decisionOf, placeIdOf, type Starting } from './starting.js';
 import { RunnerIdentity } from '../runs/runner-identity.js';
 import { WAITING_STATUSES } from './turns.js';
@@ -37,6 +38,7 @@ export class ClaimRuns {
     private readonly leases: AcquireLeases,
     private readonly places: BeginPlaces,
     private readonly endRuns: EndRuns,
+    private readonly readBack: ReadBack,
     private readonly adapters: AdapterRegistry,
     private readonly tokens: RunTokens,
     private readonly identity: RunnerIdentity,
@@ -45,15 +47,12 @@ export class ClaimRuns {
 
   /**
    * Starts those of the candidates that pass the gate, at most `limit`, in one transaction; fails those that never can.
-   * @param onClaimed told what is about to be committed, so that a lost answer can be read back.
+   * @returns what runs under its lease now: also where the answer was lost, which is then read back.
    */
-  async claim(
-    candidates: readonly Candidate[],
-    limit: number,
-    onClaimed: (runs: ClaimedRun[]) => void,
-  ): Promise<ClaimedRun[]> {
-    const sentAt = bootClock();
-    return inTransaction(this.em, async () => {
+  async claim(candidates: readonly Candidate[], limit: number): Promise<ClaimedRun[]> {
+    const deadline = bootClock() + this.config.leaseTtlSec * 1000;
+    let starting: Starting[] = [];
+    const leases = await inTransactionToItsEnd(this.em, async () => {
       const entering = this.gate.enter(candidates);
       // Those that come first will start, as a rule; their tokens are signed while the database is busy.
       const minting = nextTurn().then(() => this.mint(candidates.slice(0, limit)));
@@ -61,13 +60,15 @@ export class ClaimRuns {
       const { verdicts, evicted } = await this.placement.judge(held, limit);
       await this.refuse(verdicts.filter((verdict) => verdict.kind === 'never'));
       await this.places.evict(evicted);
-      const claimed = await this.start(
+      starting = await this.prepare(
         verdicts.filter((verdict) => verdict.kind === 'start'),
         tokens,
-        sentAt,
       );
-      onClaimed(claimed);
-      return claimed;
+      return this.start(starting);
+    }).catch((error: unknown) => this.readBack.claimed(starting, deadline, error));
+    return starting.flatMap((one) => {
+      const lease = leases.get(one.leaseId);
+      return lease ? [claimedRun(one, lease, this.identity.host, deadline)] : [];
     });
   }
 
@@ -80,27 +81,29 @@ export class ClaimRuns {
     );
   }
 
-  private async start(starts: Start[], minted: Tokens, sentAt: number): Promise<ClaimedRun[]> {
-    if (starts.length === 0) return [];
+  private async prepare(starts: Start[], minted: Tokens): Promise<Starting[]> {
     const others = starts.map(({ run }) => ({ id: run.id, agentId: run.agent_id, companyId: run.company_id }));
     const tokens = new Map([...minted, ...(await this.mint(others.filter(({ id }) => !minted.has(id))))]);
-    const starting = starts.map((start): Starting => ({ ...start, leaseId: newId(), ...tokens.get(start.run.id)! }));
+    return starts.map((start) => ({ ...start, leaseId: newId(), ...tokens.get(start.run.id)! }));
+  }
+
+  /** Nothing of it needs the answer to anything before it, the commit included. */
+  private async start(starting: Starting[]): Promise<Unanswered<Map<string, AcquiredLease>>> {
+    if (starting.length === 0) return unanswered(Promise.resolve(new Map<string, AcquiredLease>()));
     await this.places.takeOver(
       starting.flatMap(({ seat, leaseId }) => (seat.kept ? [{ id: seat.kept.id, leaseId }] : [])),
     );
-    const [leases] = await answers([
-      this.leases.acquire(starting.map((one) => this.leaseFor(one))),
-      this.markRunning(starting),
-    ]);
+    const acquired = await this.leases.acquire(starting.map((one) => this.leaseFor(one)));
+    const started = unanswered(answers([acquired.answer, this.markRunning(starting)]).then(([leases]) => leases));
     const { host } = this.identity;
     await this.events.record(
       starting.map(({ run: { id, company_id: companyId, agent_id: agentId, issue_id: issueId }, leaseId }) => {
         return new HeartbeatStarted({ id, companyId, agentId }, { leaseId, host, issueId });
       }),
     );
-    await this.places.begin(starting.flatMap((one) => newPlace(one)));
-    const deadline = sentAt + this.config.leaseTtlSec * 1000;
-    return starting.map((one) => claimedRun(one, leases.get(one.leaseId)!, host, deadline));
+    const places = starting.flatMap((one) => newPlace(one));
+    if (places.length > 0) await answers([started.answer, this.places.begin(places)]);
+    return started;
   }
 
   private async mint(runs: readonly Pick<Candidate, 'id' | 'agentId' | 'companyId'>[]): Promise<Tokens> {

@@ -13,7 +13,6 @@ import { EndRuns } from '../ending/end-runs.js';
 import type { Candidate } from './gate.js';
 import { Lookout } from './lookout.js';
 import { Promotions } from '../ending/promotions.js';
-import { ReadBack } from './read-back.js';
 import { AgentTurns } from '../runs/agent-turns.js';
 import { RunnerIdentity } from '../runs/runner-identity.js';
 
@@ -36,7 +35,6 @@ export class ProvisionService {
     private readonly claims: ClaimRuns,
     private readonly endRuns: EndRuns,
     private readonly promotions: Promotions,
-    private readonly readBack: ReadBack,
     private readonly identity: RunnerIdentity,
     private readonly metrics: Metrics,
     turns: AgentTurns,
@@ -90,16 +88,11 @@ export class ProvisionService {
 
   /** Claims together; where that fails, each alone, so that one bad run stops no other. */
   private async claim(candidates: readonly Candidate[], slots: number, claimed: ClaimedRun[]): Promise<void> {
-    let sent: ClaimedRun[] = [];
     try {
-      const free = slots - claimed.length;
-      claimed.push(...(await this.claims.claim(candidates, free, (runs) => (sent = runs))));
+      claimed.push(...(await this.claims.claim(candidates, slots - claimed.length)));
       return;
     } catch (error) {
-      if (isConnectionLost(error)) {
-        claimed.push(...(await this.readBack.claimed(sent, error)));
-        return;
-      }
+      if (isConnectionLost(error)) throw error;
       if (candidates.length === 1) return this.setBack(candidates[0], error);
       if (!isRefusedByDatabase(error)) this.logger.error({ err: error }, 'A claim failed; each run is tried alone');
     }

@@ -142,7 +142,7 @@ const holdsRun = <L extends Due>(lease: L): lease is L & { heartbeat_run_id: str
   lease.run_lease_id === lease.id;
 
 function leaseEnd({ id, is_revoked, revoke_reason, had_its_time }: Over): LeaseEnd {
-  const how = { id, agentId: null, succeeded: false };
+  const how = { id, run: null, succeeded: false };
   if (is_revoked) return { ...how, status: 'released', reason: revoke_reason };
   return {
     ...how,

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { answers } from '../../database/answers.js';
 import { DomainEvents } from '../../events/domain-events.js';
-import { EndLeases } from '../../leases/end-leases.js';
+import { EndLeases, type LeaseEnd } from '../../leases/end-leases.js';
 import { ENDED_COLUMNS, endedRun, type EndedRow, type EndedRun } from '../runs/ended-run.js';
 import type { TerminalRunStatus } from '../runs/heartbeat-run.entity.js';
 import {
@@ -21,6 +21,9 @@ export interface RunEnd {
   /** What the holder shows; null where the caller has checked otherwise that it may end the run. */
   readonly fencingToken: number | null;
 }
+
+/** Of a run's end what decides how its lease ends. */
+type LeasedEnd = Pick<EndedRun, 'id' | 'leaseId' | 'status' | 'error' | 'errorCode'>;
 
 /** How a run ends that was never started. */
 export interface WaitingEnd {
@@ -48,6 +51,16 @@ export class TerminalTransitions {
    * ids' order first, as whoever revokes them does.
    */
   async endRunning(ends: RunEnd[]): Promise<EndedRun[]> {
+    const told = this.update(ends).then(async (ended) => {
+      await this.events.record(ended.map(endEvent));
+      return ended;
+    });
+    const [ended, over] = await answers([told, this.leases.end(expectedEnds(ends), told)]);
+    await this.leases.end(ended.filter(({ leaseId }) => !over.has(leaseId!)).map(leaseEnd));
+    return ended;
+  }
+
+  private async update(ends: RunEnd[]): Promise<EndedRun[]> {
     const ids = `{${ends.map(({ runId }) => runId).join(',')}}`;
     const rows = await this.em.execute<EndedRow[]>(
       `with held as materialized (
@@ -89,16 +102,7 @@ export class TerminalTransitions {
       ],
     );
     const notBefore = new Map(ends.map(({ runId, outcome }) => [runId, outcome.retryNotBefore]));
-    const ended = rows.map((row) => endedRun(row, notBefore.get(row.id)));
-    const leaseEnds = ended.map(({ leaseId, agentId, status, error, errorCode }) => ({
-      id: leaseId!,
-      status: leaseStatusFor(status, errorCode),
-      reason: status === 'succeeded' ? null : (error ?? errorCode),
-      agentId,
-      succeeded: status === 'succeeded',
-    }));
-    await answers([this.leases.end(leaseEnds), this.events.record(ended.map(endEvent))]);
-    return ended;
+    return rows.map((row) => endedRun(row, notBefore.get(row.id)));
   }
 
   /** Ends runs that were never started: they never had a lease. */
@@ -117,6 +121,26 @@ export class TerminalTransitions {
     await this.events.record(ended.map(endEvent));
     return ended;
   }
+}
+
+/**
+ * How leases end if their runs end as they have: asked for before that is known. A wish to cancel may change it, except for
+ * what comes of it anyway.
+ */
+const expectedEnds = (ends: RunEnd[]) =>
+  ends
+    .filter(({ outcome }) => outcome.status !== 'cancelled')
+    .map(({ runId: id, leaseId, outcome }) => leaseEnd({ ...outcome, id, leaseId }));
+
+function leaseEnd({ id, leaseId, status, error, errorCode }: LeasedEnd): LeaseEnd {
+  const succeeded = status === 'succeeded';
+  return {
+    id: leaseId!,
+    status: leaseStatusFor(status, errorCode),
+    reason: succeeded ? null : (error ?? errorCode),
+    run: { id, status },
+    succeeded,
+  };
 }
 
 function endEvent(run: EndedRun) {

@@ -76,7 +76,8 @@ export class GrantLease {
       if (obstacle) throw new ObstructedError(obstacle);
       if (!environment.counted) return null;
       const request = this.requestFor(wish, environment, target, run);
-      await this.leases.acquire([request]);
+      const acquired = await this.leases.acquire([request]);
+      await acquired.answer;
       if (place) await this.em.execute('delete from lease_requests where id = ?', [place.id]);
       const lease = await this.em.findOneOrFail(EnvironmentLease, request.id);
       lease.mergeMetadata(wish.metadata);

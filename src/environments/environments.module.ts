@@ -3,7 +3,7 @@ import { CompaniesModule } from '../companies/companies.module.js';
 import { SecretsModule } from '../secrets/secrets.module.js';
 import { DriverRegistry } from './drivers/driver-registry.js';
 import { Predecessors } from './drivers/guard/predecessors.js';
-import { ProcessGuard } from './drivers/guard/process-guard.js';
+import { Guards } from './drivers/guard/guards.js';
 import { LocalDriver } from './drivers/local-driver.js';
 import { EnvironmentProbesService } from './environment-probes.service.js';
 import { EnvironmentUsages } from './environment-usage.js';
@@ -20,7 +20,7 @@ import { ThisHost } from './this-host.js';
   providers: [
     DriverRegistry,
     LocalDriver,
-    ProcessGuard,
+    Guards,
     Predecessors,
     EnvironmentsService,
     EnvironmentProbesService,
@@ -29,6 +29,6 @@ import { ThisHost } from './this-host.js';
     LocalEnvironments,
     ThisHost,
   ],
-  exports: [DriverRegistry, ProcessGuard, EnvironmentsService, ThisHost],
+  exports: [DriverRegistry, Guards, EnvironmentsService, ThisHost],
 })
 export class EnvironmentsModule {}

@@ -28,7 +28,7 @@ describe('what a guard has started', () => {
   beforeEach(async () => {
     home = await mkdtemp(join(tmpdir(), 'berth-children-'));
     guard = processGuard(home);
-    await guard.start('runner-1');
+    await guard.start();
   });
   afterEach(async () => {
     await guard.stop();
@@ -104,8 +104,8 @@ describe('what a guard has started', () => {
     const dist = join(PROJECT, 'dist/environments/drivers/guard');
     const script = `
       const { ProcessGuard } = await import('${dist}/process-guard.js');
-      const guard = new ProcessGuard({ home: '${home}' }, { endWhatTheyLeft: async () => {} });
-      await guard.start('runner-' + process.pid);
+      const guard = new ProcessGuard('${journalsIn(home)}/runner-' + process.pid + '.json');
+      await guard.start();
       const env = { PATH: '${process.env.PATH}', ${LEASE_VARIABLE}: '${leaseId}' };
       const command = { leaseId: '${leaseId}', deadline: Infinity, program: 'sleep', args: ['600'], cwd: '/', env };
       const run = () => guard.run({ ...command, deadline: 1e15 });

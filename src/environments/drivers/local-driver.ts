@@ -16,7 +16,7 @@ import type {
   RealisedPlace,
   RealiseRequest,
 } from './environment-driver.port.js';
-import { ProcessGuard } from './guard/process-guard.js';
+import { Guards } from './guard/guards.js';
 import { directoryIn, makeDirectory, orUnavailable, removeDirectory, type DirectoryFacts } from './place-directory.js';
 import { runCommand } from './run-command.js';
 import { workingDirectory } from './working-directory.js';
@@ -57,7 +57,7 @@ export class LocalDriver implements EnvironmentDriver {
 
   constructor(
     private readonly config: BerthConfig,
-    private readonly guard: ProcessGuard,
+    private readonly guards: Guards,
     private readonly host: ThisHost,
   ) {}
 
@@ -112,7 +112,7 @@ export class LocalDriver implements EnvironmentDriver {
   }
 
   async execute(place: RealisedPlace, { cwd, ...command }: Command): Promise<CommandResult> {
-    return runCommand(await workingDirectory(place, cwd), command, this.guard);
+    return runCommand(await workingDirectory(place, cwd), command, this.guards.next());
   }
 
   async teardown(facts: Record<string, unknown>, signal: AbortSignal): Promise<'removed' | 'absent'> {

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
 import { BerthConfig } from '../../config/config.js';
 import { DatabaseNotifications } from '../../database/notifications.js';
-import { ProcessGuard } from '../../environments/drivers/guard/process-guard.js';
+import { Guards } from '../../environments/drivers/guard/guards.js';
 import { RunnerIdentity } from '../runs/runner-identity.js';
 import { DueStops } from './due-stops.js';
 import { ExecutionServer } from './execution.server.js';
@@ -44,7 +44,7 @@ export class Runner implements BeforeApplicationShutdown {
     private readonly dueStops: DueStops,
     private readonly registry: RunnerRegistry,
     private readonly identity: RunnerIdentity,
-    private readonly guard: ProcessGuard,
+    private readonly guards: Guards,
     private readonly notifications: DatabaseNotifications,
     private readonly config: BerthConfig,
   ) {}
@@ -91,7 +91,7 @@ export class Runner implements BeforeApplicationShutdown {
     for (const { id } of this.running.all()) this.running.stop(id, 'runner_shutdown');
     this.stops.all();
     await Promise.all([this.slots, this.watcher]);
-    await Promise.all([this.registry.stop(), this.guard.stop()]);
+    await Promise.all([this.registry.stop(), this.guards.stop()]);
   }
 
   private claimNothing(): void {
@@ -102,7 +102,7 @@ export class Runner implements BeforeApplicationShutdown {
 
   /** Who claims is known before, and what its predecessors left here has ended. */
   private async work(): Promise<void> {
-    await Promise.all([this.registry.start(), this.guard.start(this.identity.id)]);
+    await Promise.all([this.registry.start(), this.guards.start(this.identity.id)]);
     await Promise.all(Array.from({ length: this.config.runnerSlots }, () => this.workSlot()));
     this.slotsClosed = true;
   }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { bootClock } from '../../environments/drivers/guard/boot-clock.js';
-import { ProcessGuard } from '../../environments/drivers/guard/process-guard.js';
+import { Guards } from '../../environments/drivers/guard/guards.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
 
 /** Why a run's execution is stopped before it ended by itself. */
@@ -23,7 +23,7 @@ export class RunningRuns {
   /** No lease that can still be counted on runs out before, in milliseconds of the boot clock. */
   private soonest = Infinity;
 
-  constructor(private readonly guard: ProcessGuard) {}
+  constructor(private readonly guards: Guards) {}
 
   add(run: ClaimedRun): void {
     const running = { run, abort: new AbortController(), deadline: run.deadline, timer: undefined };
@@ -82,7 +82,7 @@ export class RunningRuns {
       running.deadline = Math.max(running.deadline, deadline);
       deadlines.set(lease.id, running.deadline);
     }
-    this.guard.extend(deadlines);
+    this.guards.extend(deadlines);
   }
 
   /**

@@ -30,7 +30,7 @@ describe(ProcessGuard.name, () => {
     home = await mkdtemp(join(tmpdir(), 'berth-guard-'));
     guard = processGuard(home);
     children = [];
-    await guard.start('runner-1');
+    await guard.start();
   });
   afterEach(async () => {
     await guard.stop();
@@ -146,7 +146,7 @@ describe(ProcessGuard.name, () => {
     await guard.stop();
     home = join(home, 'x'.repeat(120));
     guard = processGuard(home);
-    await guard.start('runner-1');
+    await guard.start();
     await expectService();
   });
 });

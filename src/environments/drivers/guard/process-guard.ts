@@ -1,8 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Injectable, Logger } from '@nestjs/common';
-import { BerthConfig } from '../../../config/config.js';
+import { Logger } from '@nestjs/common';
 import { DriverFailedError } from '../driver-errors.js';
 import { ProcessGroup } from '../process-group.js';
 import { bootClock } from './boot-clock.js';
@@ -10,8 +8,8 @@ import { GuardProcess } from './guard-process.js';
 import { GuardedChild } from './guarded-child.js';
 import type { StartMessage } from './messages.js';
 import { OutputListener } from './output-listener.js';
-import { groupsOf, Predecessors } from './predecessors.js';
-import { journalsIn, outputsOf, removeJournal } from './runner-journal.js';
+import { groupsOf } from './predecessors.js';
+import { outputsOf, removeJournal } from './runner-journal.js';
 
 /** A guard that ends is replaced, but not more often than this, in milliseconds. */
 const RESTART_MS = 1_000;
@@ -22,10 +20,9 @@ const WAIT_MS = 10_000;
 export type GuardedCommand = Omit<StartMessage, 'type' | 'id'>;
 
 /**
- * Keeps a process beside the runner (`guard-program.ts`) that starts what the runner's leases run. It ends that at the
+ * Keeps a process beside the runner (`guard-program.ts`) that starts what leases of the runner run. It ends that at the
  * deadlines, if the runner itself is frozen then; and at once, if the runner is gone. Deadlines are of the boot clock.
  */
-@Injectable()
 export class ProcessGuard {
   private readonly logger = new Logger(ProcessGuard.name);
   /** What the guard has been told to start, until all of it has ended. */
@@ -36,20 +33,13 @@ export class ProcessGuard {
   private nextProgram = Promise.withResolvers<void>();
   private keeping: Promise<void> = Promise.resolve();
 
-  constructor(
-    private readonly config: BerthConfig,
-    private readonly predecessors: Predecessors,
-  ) {}
+  /** @param journal the file in which the guard keeps what it holds. */
+  constructor(private readonly journal: string) {}
 
-  /**
-   * Without it nothing is started. Resolves when nothing is left here of runners that died; the guard is not waited for:
-   * what it is told meanwhile it reads as soon as it is up.
-   */
-  async start(runnerId: string): Promise<void> {
-    const journal = join(journalsIn(this.config.home), `${runnerId}.json`);
-    this.outputs = await OutputListener.open(outputsOf(journal));
-    this.keeping = this.keep(journal, this.outputs);
-    await this.predecessors.endWhatTheyLeft();
+  /** Resolves when there is a place for the output of what it will start. */
+  async start(): Promise<void> {
+    this.outputs = await OutputListener.open(outputsOf(this.journal));
+    this.keeping = this.keep(this.outputs);
   }
 
   /** The guard ends by itself when its pipe is closed; nothing has been left to it by then. */
@@ -97,10 +87,10 @@ export class ProcessGuard {
     }
   }
 
-  private async keep(journal: string, outputs: OutputListener): Promise<void> {
+  private async keep(outputs: OutputListener): Promise<void> {
     while (!this.stopping.signal.aborted) {
       const startedAt = bootClock();
-      const reason = await this.guard(journal, outputs.path);
+      const reason = await this.guard(outputs.path);
       if (this.stopping.signal.aborted) break;
       this.logger.error(`The guard of this runner's processes has ended (${reason}) and is started again`);
       // Before its journal is replaced, so that they are known to somebody all the time.
@@ -108,14 +98,14 @@ export class ProcessGuard {
       const pause = Math.max(0, startedAt + RESTART_MS - bootClock());
       await delay(pause, undefined, { signal: this.stopping.signal }).catch(() => undefined);
     }
-    removeJournal(journal);
+    removeJournal(this.journal);
   }
 
   /** @returns why the guard has ended. */
-  private async guard(journal: string, outputPath: string): Promise<string> {
+  private async guard(outputPath: string): Promise<string> {
     try {
       this.program = new GuardProcess({
-        journal,
+        journal: this.journal,
         outputPath,
         onReport: (report) => {
           const child = this.children.get(report.id);

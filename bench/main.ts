@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
-import { json, machine, markdown, missedGates, type Result } from './report.ts';
+import { machine, stolenSince, ticks } from './machine.ts';
+import { json, markdown, missedGates, type Result } from './report.ts';
 import { SUITE } from './suite.ts';
 
 const HELP = `npm run bench [-- OPTIONS]
@@ -33,9 +34,11 @@ async function run(): Promise<number> {
   const results: Result[] = [];
   for (const benchmark of SUITE.filter(({ name }) => options.only.includes(name))) {
     const begunAt = performance.now();
+    const before = ticks();
     const say = (line: string) => console.error(`${benchmark.name}: ${line}`);
     const findings = await benchmark.run({ quick: options.quick, say });
-    const result = { benchmark, findings, seconds: (performance.now() - begunAt) / 1000 };
+    const seconds = (performance.now() - begunAt) / 1000;
+    const result = { benchmark, findings, seconds, stolen: stolenSince(before) };
     results.push(result);
     if (!options.json) console.log(`${markdown(result)}\n`);
   }

@@ -1,20 +1,16 @@
-import { cpus, totalmem } from 'node:os';
 import { isMet, type Benchmark, type Check, type Findings, type Table } from './benchmark.ts';
+import { machine } from './machine.ts';
 
 export interface Result {
   readonly benchmark: Benchmark;
   readonly findings: Findings;
   readonly seconds: number;
-}
-
-/** Where it was measured, in one line. */
-export function machine(): string {
-  const gib = Math.round(totalmem() / 2 ** 30);
-  return `${cpus().length} cores of ${cpus()[0].model.trim()}, ${gib} GiB, Linux, Node ${process.version.slice(1)}`;
+  /** Which part of the processor time that was wanted meanwhile went to other machines on the same host. */
+  readonly stolen: number;
 }
 
 /** What one benchmark found, as Markdown. */
-export function markdown({ benchmark, findings, seconds }: Result): string {
+export function markdown({ benchmark, findings, seconds, stolen }: Result): string {
   const { tables, checks, notes = [] } = findings;
   return [
     `## ${benchmark.name}`,
@@ -22,14 +18,14 @@ export function markdown({ benchmark, findings, seconds }: Result): string {
     ...tables.map((table) => `**${table.title}**\n\n${grid(table.columns, table.rows)}`),
     ...(checks.length > 0 ? [grid(['', 'measured', 'bound', ''], checks.map(checkRow))] : []),
     ...notes,
-    `(${Math.round(seconds)} s)`,
+    `(${Math.round(seconds)} s; other machines on this host took ${text(100 * stolen)} % of the processor time that was wanted)`,
   ].join('\n\n');
 }
 
 /** What all of them found, to be read by a program. */
 export function json(results: readonly Result[]): string {
-  const benchmarks = results.map(({ benchmark: { name, about }, findings, seconds }) => ({
-    ...{ name, about, seconds, ...findings },
+  const benchmarks = results.map(({ benchmark: { name, about }, findings, seconds, stolen }) => ({
+    ...{ name, about, seconds, stolen, ...findings },
     checks: findings.checks.map((check) => ({ ...check, met: isMet(check) })),
   }));
   return JSON.stringify({ machine: machine(), benchmarks }, null, 2);

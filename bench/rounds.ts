@@ -43,6 +43,10 @@ export function percentile(rounds: readonly Pick<Round, 'latencies'>[], percent:
   return sorted[Math.max(0, Math.ceil((sorted.length * percent) / 100) - 1)] ?? Number.NaN;
 }
 
+/** The same of the median round: what an absolute figure is taken from, because a machine is not idle all the time. */
+export const usual = (rounds: readonly Pick<Round, 'latencies'>[], percent: number): number =>
+  median(rounds.map((round) => percentile([round], percent)));
+
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;

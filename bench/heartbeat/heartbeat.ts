@@ -1,7 +1,7 @@
 import type { Benchmark, Findings, Setting, Table } from '../benchmark.ts';
 import { Cluster } from '../cluster.ts';
 import { Meter } from '../meter.ts';
-import { costOfOne, interleave, percentile, rate, ratio, roundsTable, type Round } from '../rounds.ts';
+import { costOfOne, interleave, percentile, rate, ratio, roundsTable, usual, type Round } from '../rounds.ts';
 import { Servers } from './servers.ts';
 import { spawnRound } from './spawn-floor.ts';
 import { startLatency } from './start-latency.ts';
@@ -25,7 +25,8 @@ export const heartbeat: Benchmark = {
     '`finished_at`. Floor: spawning `/bin/true` from a small Node program, 8 at once, with nothing recorded. The ' +
     'benchmark reads the runs’ ends from the database, every 20 ms, which is not counted. Then the same with one API ' +
     'process and several processes that execute runs. Then wakes at a steady 20 in a second of agents that execute ' +
-    '`date +%s%N`: from before the request was sent to the time that the process itself read.',
+    '`date +%s%N`: from before the request was sent to the time that the process itself read; its floor is two prepared ' +
+    'statements, each a transaction, from a bare `pg` client, and the same process spawned by Node.',
   run,
 };
 
@@ -46,9 +47,9 @@ async function run(setting: Setting): Promise<Findings> {
       ]),
       scaling([{ runners: 0, ...alone }, ...several]),
       {
-        title: 'Wake to process start at 20 runs in a second, in ms',
-        columns: ['runs', 'p50', 'p99', 'slowest'],
-        rows: [[started.length, ...[50, 99, 100].map((percent) => percentile([{ latencies: started }], percent))]],
+        title: 'Wake to process start at 20 runs in a second, in ms: the median of rounds',
+        columns: ['', 'runs', 'p50', 'p99', 'slowest of all', 'p50, times the floor’s'],
+        rows: [latencyRow('floor', started.floor, null), latencyRow('Berth', started.berth, started.floor)],
       },
     ],
     checks: [
@@ -64,17 +65,23 @@ async function run(setting: Setting): Promise<Findings> {
       {
         kind: 'goal',
         what: 'wake to process start, p50 ms',
-        measured: percentile([{ latencies: started }], 50),
+        measured: usual(started.berth, 50),
         atMost: 10,
       },
       {
         kind: 'goal',
         what: 'wake to process start, p99 ms',
-        measured: percentile([{ latencies: started }], 99),
+        measured: usual(started.berth, 99),
         atMost: 40,
       },
     ],
   };
+}
+
+function latencyRow(name: string, rounds: readonly Round[], floor: readonly Round[] | null): Table['rows'][number] {
+  const runs = rounds.reduce((sum, { operations }) => sum + operations, 0);
+  const p50 = usual(rounds, 50);
+  return [name, runs, p50, usual(rounds, 99), percentile(rounds, 100), floor && p50 / usual(floor, 50)];
 }
 
 interface Taken {

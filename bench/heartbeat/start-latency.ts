@@ -1,20 +1,27 @@
 import type { Setting } from '../benchmark.ts';
 import type { Cluster } from '../cluster.ts';
+import { interleave, type Round } from '../rounds.ts';
 import { Servers } from './servers.ts';
-import { Workload } from './workload.ts';
+import { StartFloor } from './start-floor.ts';
+import { TELLS_TIME, Workload } from './workload.ts';
 
 const PER_SECOND = 20;
-const SECONDS = 20;
-/** A process that says when it began, in nanoseconds, by the machine's clock. */
-export const TELLS_TIME = { adapterConfig: { command: 'date', args: ['+%s%N'] } };
-
-/** How long it takes from a wake until its process runs, in milliseconds, for each of many wakes at a steady pace. */
-export async function startLatency(cluster: Cluster, { quick }: Setting): Promise<number[]> {
+/** Of a round. */
+const SECONDS = 6;
+/** How long it takes from a wake until its process runs, for each of many wakes at a steady pace; Berth and floor by turns. */
+export async function startLatency(cluster: Cluster, { quick }: Setting): Promise<Record<'floor' | 'berth', Round[]>> {
+  await cluster.watcher.query('create database start_floor');
+  const address = new URL(cluster.url);
+  address.pathname = '/start_floor';
+  await using floor = await StartFloor.connect(address.href);
   await using servers = await Servers.start(cluster, 0);
   using workload = await Workload.prepare(servers.url, cluster.watcher, 4, TELLS_TIME);
-  await workload.openLoop(2 * PER_SECOND, PER_SECOND);
-  const sent = await workload.openLoop(quick ? 3 * PER_SECOND : SECONDS * PER_SECOND, PER_SECOND);
-  return await latencies(cluster, sent);
+  const runs = PER_SECOND * (quick ? 2 : SECONDS);
+  const round = (latencies: number[]): Round => ({ operations: runs, seconds: runs / PER_SECOND, latencies });
+  return await interleave(quick ? 1 : 5, {
+    floor: async () => round(await floor.round(runs, PER_SECOND)),
+    berth: async () => round(await latencies(cluster, await workload.openLoop(runs, PER_SECOND))),
+  });
 }
 
 /** From when each wake was sent to the time that its process read, in milliseconds. */

@@ -7,6 +7,9 @@ import type { Round } from '../rounds.ts';
 /** How often the database is asked which runs have ended, in milliseconds. */
 const POLL_MS = 20;
 
+/** A process that says when it began, in nanoseconds, by the machine's clock. */
+export const TELLS_TIME = { adapterConfig: { command: 'date', args: ['+%s%N'] } };
+
 interface Ended {
   readonly id: string;
   readonly status: string;

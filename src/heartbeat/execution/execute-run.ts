@@ -25,6 +25,8 @@ import { WakePayloads } from '../wakes/wake-payloads.js';
 @Injectable()
 export class ExecuteRun {
   private readonly logger = new Logger(ExecuteRun.name);
+  /** A copy: the process's own variables are asked of the system one by one. */
+  private readonly server = { ...process.env };
 
   constructor(
     private readonly drivers: DriverRegistry,
@@ -130,7 +132,7 @@ export class ExecuteRun {
   private async environmentOf(run: ClaimedRun): Promise<Record<string, string>> {
     const { contextSnapshot: context } = run;
     return childEnvironment({
-      server: process.env,
+      server: this.server,
       environment: run.environment,
       agent: { id: run.agentId, companyId: run.companyId, adapterConfig: run.adapterConfig },
       runId: run.id,

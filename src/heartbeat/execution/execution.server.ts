@@ -32,7 +32,8 @@ export class ExecutionServer extends Server implements CustomTransportStrategy {
    */
   async dispatch(onFilled?: () => void): Promise<ExecutionSlot> {
     const slot = new ExecutionSlot(onFilled);
-    const handler = this.getHandlerByPattern(EXECUTE);
+    // By the route itself: `getHandlerByPattern` takes it for JSON first, and throws an error for each call.
+    const handler = this.messageHandlers.get(EXECUTE);
     if (!handler) throw new Error(`Nothing handles ${EXECUTE}`);
     const answer = this.transformToObservable(await handler(undefined, slot));
     await lastValueFrom(answer, { defaultValue: undefined });

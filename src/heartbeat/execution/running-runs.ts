@@ -39,7 +39,8 @@ export class RunningRuns {
 
   /** How long the lease can still be counted on if it is not renewed, in milliseconds. */
   msLeft(run: ClaimedRun): number {
-    return this.isLost(run) ? 0 : this.deadlineOf(run) - bootClock();
+    const now = bootClock();
+    return this.isLost(run, now) ? 0 : this.deadlineOf(run) - now;
   }
 
   /** When the lease runs out if it is not renewed, in milliseconds of the boot clock. */

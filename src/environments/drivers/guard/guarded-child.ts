@@ -81,7 +81,7 @@ export class GuardedChild {
 
   private missOutputs(): void {
     if (this.streams.stdout && this.streams.stderr) return;
-    const error = new DriverFailedError('The output of the program was not received');
-    setTimeout(() => this.connected.reject(error), OUTPUTS_MS).unref();
+    const miss = () => this.connected.reject(new DriverFailedError('The output of the program was not received'));
+    setTimeout(miss, OUTPUTS_MS).unref();
   }
 }

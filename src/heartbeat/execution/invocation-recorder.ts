@@ -7,7 +7,7 @@ import type { Invoked } from '../runs/run-outcome.js';
 import { RunRedactors } from '../secrets/run-redactors.js';
 
 /** How long what was called waits to be written, in milliseconds: a run that ends before writes it with its end. */
-const WRITE_AFTER_MS = 50;
+const WRITE_AFTER_MS = 250;
 
 /** Between attempts while the database refuses or cannot be reached, in milliseconds. */
 const RETRY_AFTER_MS = 1000;

@@ -34,7 +34,10 @@ describe(Guards.name, () => {
     (await readdir(journalsIn(home)).catch(() => [])).filter((name) => name.endsWith('.json')).sort();
   /** How many guards there are, once each has its journal. */
   const expectGuards = async (count: number) => {
-    const names = Array.from({ length: count }, (_, index) => `runner-1${index > 0 ? `.${index + 1}` : ''}.json`).sort();
+    const names = Array.from(
+      { length: count },
+      (_, index) => `runner-1${index > 0 ? `.${index + 1}` : ''}.json`,
+    ).sort();
     expect(await eventually(journals, (found) => found.length >= count)).toEqual(names);
   };
   async function run(guard: ProcessGuard, lastsMs: number): Promise<GuardedChild> {

@@ -129,7 +129,7 @@ describe('a heartbeat', () => {
       await user.reached(id, ['running']);
       await user.api.post(`/heartbeat-runs/${id}/cancel`, { reason: 'not needed' });
       expect(await user.ended(id)).toMatchObject({ status: 'cancelled', errorCode: 'cancelled', error: 'not needed' });
-      expect((await user.leases(id))[0]).toMatchObject({ status: 'released' });
+      expect((await user.leases(id))[0]).toMatchObject({ status: 'released', failureReason: 'not needed' });
       expect((await user.actions(companyId, id)).slice(-3)).toEqual([
         'heartbeat.cancel_requested',
         'heartbeat.cancelled',

@@ -1,6 +1,7 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
+import { HEADER_BYTES, ProtocolMessages, type ProtocolMessage } from './protocol-messages.js';
 import { SentStatements } from './sent-statements.js';
 
 /**
@@ -122,6 +123,7 @@ export class DatabaseProxy {
 
 class ProxiedConnection {
   private readonly statements = new SentStatements();
+  private readonly answers = new ProtocolMessages(true);
   private cutting: OrderedCut | null = null;
   private isAbandoned = false;
   private readonly toClient: Line;
@@ -182,8 +184,10 @@ class ProxiedConnection {
 
   /** While a connection is being cut its client hears no more. */
   private fromServer(bytes: Buffer): void {
+    const answers = this.answers.read(bytes);
     if (!this.cutting) return this.toClient.write(bytes);
-    // A client that committed has heard the answers to all before: this one answers the commit.
+    // What was sent together with the commit is answered before it.
+    if (!answers.some(isCommitted)) return;
     this.destroy();
     this.cutting.done();
   }
@@ -194,6 +198,9 @@ class ProxiedConnection {
     this.server.write(bytes);
   }
 }
+
+const COMMITTED = Buffer.from('COMMIT\0');
+const isCommitted = ({ type, bytes }: ProtocolMessage) => type === 'C' && bytes.subarray(HEADER_BYTES).equals(COMMITTED);
 
 /** One direction of a connection, which keeps its order however late it is. */
 class Line {

@@ -6,6 +6,8 @@ export interface ProtocolMessage {
 
 const TYPE_BYTES = 1;
 const LENGTH_BYTES = 4;
+/** Of a message with a type: that, and its length. */
+export const HEADER_BYTES = TYPE_BYTES + LENGTH_BYTES;
 
 /** Cuts one direction of a connection to PostgreSQL into its messages, however they arrive. */
 export class ProtocolMessages {

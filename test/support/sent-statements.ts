@@ -1,7 +1,4 @@
-import { ProtocolMessages, type ProtocolMessage } from './protocol-messages.js';
-
-/** Of a message with a type: that, and its length. */
-const HEADER_BYTES = 5;
+import { HEADER_BYTES, ProtocolMessages, type ProtocolMessage } from './protocol-messages.js';
 
 /** Reads along what one client sends to PostgreSQL, and knows the statements of its transaction. */
 export class SentStatements {

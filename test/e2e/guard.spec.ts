@@ -65,9 +65,10 @@ describe('what a runner has started', () => {
       () => user.log(id),
       (log) => log === 'begun\n',
     );
-    const [{ groupId }] = await api.database.query<{ groupId: number }>(
-      `select process_group_id as "groupId" from heartbeat_runs where id = $1`,
-      [id],
+    const query = `select process_group_id as "groupId" from heartbeat_runs where id = $1`;
+    const [{ groupId }] = await eventually(
+      () => api.database.query<{ groupId: number }>(query, [id]),
+      ([run]) => run.groupId !== null,
     );
     groups.push(groupId);
     return { id, groupId };

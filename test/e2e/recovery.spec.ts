@@ -43,7 +43,10 @@ describe('a server that ends with a run going, and its successor on the same hom
       () => user.log(id),
       (log) => log === 'begun\n',
     );
-    const { processGroupId } = (await user.run(id)) as StartedRun;
+    const { processGroupId } = await eventually(
+      async () => (await user.run(id)) as StartedRun,
+      (run) => run.processGroupId !== null,
+    );
     groups.push(processGroupId!);
     expect(isGroupRunning(processGroupId!)).toBe(true);
     return { id, groupId: processGroupId! };

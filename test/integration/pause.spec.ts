@@ -323,11 +323,14 @@ describe('what stops processes', () => {
       () => user.log(id),
       (log) => log !== '',
     );
-    const { processPid } = (await user.run(id)) as Run & { processPid: number };
+    const { processPid } = await eventually(
+      async () => (await user.run(id)) as Run & { processPid: number | null },
+      (run) => run.processPid !== null,
+    );
     const body = path(agentId, id).endsWith('release') ? { force: true } : {};
     expect((await user.api.post(path(agentId, id), body)).status).toBe(200);
     expect(await user.ended(id)).toMatchObject({ status: 'cancelled' });
-    for (const pid of [processPid, Number(output)]) {
+    for (const pid of [processPid!, Number(output)]) {
       await eventually(
         () => Promise.resolve(isAlive(pid)),
         (alive) => !alive,

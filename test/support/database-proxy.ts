@@ -200,7 +200,8 @@ class ProxiedConnection {
 }
 
 const COMMITTED = Buffer.from('COMMIT\0');
-const isCommitted = ({ type, bytes }: ProtocolMessage) => type === 'C' && bytes.subarray(HEADER_BYTES).equals(COMMITTED);
+const isCommitted = ({ type, bytes }: ProtocolMessage) =>
+  type === 'C' && bytes.subarray(HEADER_BYTES).equals(COMMITTED);
 
 /** One direction of a connection, which keeps its order however late it is. */
 class Line {

@@ -4,7 +4,7 @@ import { latencies } from './heartbeat/start-latency.ts';
 import { Servers } from './heartbeat/servers.ts';
 import { TELLS_TIME, Workload } from './heartbeat/workload.ts';
 import { spawnBurst } from './heartbeat/spawn-floor.ts';
-import { interleave, percentile, usual, type Round } from './rounds.ts';
+import { interleave, percentile, slowdown, usual, type Round } from './rounds.ts';
 
 const BURST = 300;
 /** With the default cap of five runs each. */
@@ -40,7 +40,7 @@ async function run(setting: Setting): Promise<Findings> {
           ['floor: spawn', floor.length, ...[50, 90, 99].map((percent) => usual(floor, percent)), null],
           [
             ...['Berth', berth.length, ...[50, 90, 99].map((percent) => usual(berth, percent))],
-            usual(berth, 90) / usual(floor, 90),
+            slowdown(berth, floor, 90),
           ],
         ],
       },

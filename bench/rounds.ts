@@ -37,6 +37,10 @@ export function ratio(rounds: readonly Round[], floor: readonly Round[]): number
   return median(rounds.map((round, index) => rate([round]) / rate([floor[index]])));
 }
 
+/** The same of a percentile of the latencies. */
+export const slowdown = (rounds: readonly Round[], floor: readonly Round[], percent: number): number =>
+  median(rounds.map((round, index) => percentile([round], percent) / percentile([floor[index]], percent)));
+
 /** Of the latencies of all rounds together, in milliseconds; not a number where none was taken. */
 export function percentile(rounds: readonly Pick<Round, 'latencies'>[], percent: number): number {
   const sorted = rounds.flatMap(({ latencies }) => latencies).sort((a, b) => a - b);

@@ -1,7 +1,7 @@
 import type { Benchmark, Findings, Setting, Table } from '../benchmark.ts';
 import { Cluster } from '../cluster.ts';
 import { Meter } from '../meter.ts';
-import { costOfOne, interleave, percentile, rate, ratio, roundsTable, usual, type Round } from '../rounds.ts';
+import { costOfOne, interleave, percentile, rate, ratio, roundsTable, slowdown, usual, type Round } from '../rounds.ts';
 import { Servers } from './servers.ts';
 import { spawnRound } from './spawn-floor.ts';
 import { startLatency } from './start-latency.ts';
@@ -80,8 +80,8 @@ async function run(setting: Setting): Promise<Findings> {
 
 function latencyRow(name: string, rounds: readonly Round[], floor: readonly Round[] | null): Table['rows'][number] {
   const runs = rounds.reduce((sum, { operations }) => sum + operations, 0);
-  const p50 = usual(rounds, 50);
-  return [name, runs, p50, usual(rounds, 99), percentile(rounds, 100), floor && p50 / usual(floor, 50)];
+  const slower = floor && slowdown(rounds, floor, 50);
+  return [name, runs, usual(rounds, 50), usual(rounds, 99), percentile(rounds, 100), slower];
 }
 
 interface Taken {

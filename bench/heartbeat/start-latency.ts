@@ -8,6 +8,7 @@ import { TELLS_TIME, Workload } from './workload.ts';
 const PER_SECOND = 20;
 /** Of a round. */
 const SECONDS = 4;
+
 /** How long it takes from a wake until its process runs, for each of many wakes at a steady pace; Berth and floor by turns. */
 export async function startLatency(cluster: Cluster, { quick }: Setting): Promise<Record<'floor' | 'berth', Round[]>> {
   await cluster.watcher.query('create database start_floor');

@@ -34,9 +34,8 @@ describe(Guards.name, () => {
     (await readdir(journalsIn(home)).catch(() => [])).filter((name) => name.endsWith('.json')).sort();
   /** How many guards there are, once each has its journal. */
   const expectGuards = async (count: number) => {
-    const names = Array.from(
-      { length: count },
-      (_, index) => `runner-1${index > 0 ? `.${index + 1}` : ''}.json`,
+    const names = Array.from({ length: count }, (_, index) =>
+      index > 0 ? `runner-1.${index + 1}.json` : 'runner-1.json',
     ).sort();
     expect(await eventually(journals, (found) => found.length >= count)).toEqual(names);
   };

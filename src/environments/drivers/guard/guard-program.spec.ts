@@ -36,8 +36,8 @@ describe('the guard program', () => {
     journal = join(home, 'runners', 'runner-1.json');
     outputs = await OutputListener.open(outputsOf(journal));
     startGuard();
-    // It is up: the tests look at times.
-    await begin('exit 0');
+    // It is up, for the tests look at times, and holds nothing, for they look at what it has noted.
+    expect(await reported('exited', await begin('exit 0'))).toMatchObject({ groupHasEnded: true });
   });
   afterEach(async () => {
     for (const report of reports) {
@@ -199,8 +199,7 @@ describe('the guard program', () => {
 
   it('writes down what it holds, and before that what it is about to start', async () => {
     const message = await begin('exec sleep 600');
-    const { groupId, startTime } = message;
-    const { leaseId } = message;
+    const { leaseId, groupId, startTime } = message;
     const owner = {
       bootId: (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
       runner: { pid: 4711, startTime: '99' },

@@ -4,7 +4,7 @@ import type { MikroORM } from '@mikro-orm/postgresql';
 import { RunLogStore } from '../../src/heartbeat/logs/run-log-store.js';
 import { RunLogWriter } from '../../src/heartbeat/logs/run-log-writer.js';
 import { Redactor } from '../../src/redaction/redactor.js';
-import { connect, runningRun } from '../integration/run-log-fixture.js';
+import { close, connect, runningRun } from '../integration/run-log-fixture.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
 const MEBIBYTE = 1024 * 1024;
@@ -35,7 +35,8 @@ describe('the log of a process that prints 1 GB', () => {
 
   it('neither stops nor fills up', async () => {
     const holder = await runningRun(database);
-    const log = new RunLogWriter(new RunLogStore(orm.em.fork()), holder, 16 * MEBIBYTE, new Redactor([]));
+    const store = new RunLogStore(orm.em.fork());
+    const log = new RunLogWriter(store, holder, 16 * MEBIBYTE, new Redactor([]));
     const chunk = Buffer.alloc(64 * 1024, 'x');
     const before = live();
     let highest = 0;
@@ -45,7 +46,7 @@ describe('the log of a process that prints 1 GB', () => {
       else if (i % 64 === 0) await new Promise((resolve) => setImmediate(resolve));
       if (i % 1024 === 0) highest = Math.max(highest, live());
     }
-    await log.close();
+    await close(log, store, holder);
     expect((highest - before) / MEBIBYTE).toBeLessThan(64);
     const [{ bytes, log_bytes: written }] = await database.query<{ bytes: string; log_bytes: string }>(
       `select sum(length(content)) as bytes, log_bytes from heartbeat_runs r

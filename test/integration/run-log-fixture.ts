@@ -1,7 +1,8 @@
 import { MikroORM } from '@mikro-orm/postgresql';
 import { connectionOptions } from '../../src/database/connection.js';
 import { newId } from '../../src/database/id.js';
-import type { LogHolder } from '../../src/heartbeat/logs/run-log-store.js';
+import type { LogHolder, RunLogStore } from '../../src/heartbeat/logs/run-log-store.js';
+import type { RunLogWriter } from '../../src/heartbeat/logs/run-log-writer.js';
 import { ormOptions } from '../../src/mikro-orm.config.js';
 import type { TestDatabase } from '../support/test-database.js';
 
@@ -27,4 +28,10 @@ export async function runningRun(database: TestDatabase, { ttlSec = 600 } = {}):
     [company, environment, agent, runId, leaseId, ttlSec, `C${company.slice(-8).toUpperCase()}`],
   );
   return { runId: runId, leaseId: leaseId, fencingToken: Number(row.fencing_token) };
+}
+
+/** Closes a log and stores its rest, which goes with the end of its run otherwise. */
+export async function close(log: RunLogWriter, store: RunLogStore, holder: LogHolder): Promise<void> {
+  const rest = await log.close();
+  if (rest) await store.append(holder, rest);
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { RunLogReader } from '../../src/heartbeat/logs/run-log-reader.js';
 import { RunLogStore, type LogHolder } from '../../src/heartbeat/logs/run-log-store.js';
@@ -8,7 +9,7 @@ import { Redactor } from '../../src/redaction/redactor.js';
 import { eventually } from '../support/eventually.js';
 import { holdTransaction } from '../support/held-transaction.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
-import { connect, runningRun } from './run-log-fixture.js';
+import { close, connect, runningRun } from './run-log-fixture.js';
 
 const MEBIBYTE = 1024 * 1024;
 
@@ -42,6 +43,7 @@ describe('the log of a run', () => {
   });
 
   const open = (maxBytes = 16 * MEBIBYTE) => new RunLogWriter(store, holder, maxBytes, HIDES_NOTHING);
+  const closed = (log: RunLogWriter) => close(log, store, holder);
   const lines = (content: string) =>
     content
       .split('\n')
@@ -85,7 +87,7 @@ describe('the log of a run', () => {
       await log.write('stdout', 'one\n');
       await log.write('stderr', Buffer.from('two\n'));
       await log.write('stdout', 'three\n');
-      await log.close();
+      await closed(log);
       expect((await readAll()).map(({ stream, chunk }) => [stream, chunk])).toEqual([
         ['system', 'starting\n'],
         ['stdout', 'one\n'],
@@ -100,13 +102,13 @@ describe('the log of a run', () => {
       await eventually(run, ({ log_bytes }) => log_bytes === '11', 2000);
       expect((await run()).last_output_at).toEqual(log.lastOutputAt);
       expect(text(await readAll())).toBe('still here\n');
-      await log.close();
+      await closed(log);
     });
 
     it('keeps NUL and bytes that are no text', async () => {
       const log = open();
       await log.write('stdout', Buffer.from([0x61, 0, 0xff, 0xf0, 0x9f]));
-      await log.close();
+      await closed(log);
       expect(text(await readAll())).toBe('a\0\ufffd\ufffd');
       expect(log.stdoutExcerpt).toBe('a\ufffd\ufffd\ufffd');
       expect(log.logBytes).toBe(5);
@@ -117,12 +119,39 @@ describe('the log of a run', () => {
       for (let i = 0; i < 3000; i++) await log.write('stdout', '€');
       expect(log.stdoutExcerpt).toBe('€'.repeat(1365));
       expect(log.stderrExcerpt).toBeNull();
-      await log.close();
+      await closed(log);
+    });
+
+    it('leaves a small rest to whoever records the end of the run, and nothing else', async () => {
+      const [small, large] = [open(), open()];
+      await small.write('stdout', 'a line\n');
+      const rest = await small.close();
+      expect(rest).toMatchObject({
+        logBytes: 7,
+        lastOutputAt: small.lastOutputAt,
+        rows: [{ stream: 'stdout', offset: 0 }],
+      });
+      // Longer than it takes until output is shown.
+      await delay(300);
+      expect(await stored()).toEqual({ bytes: 0, rows: 0 });
+      await large.write('stdout', 'x'.repeat(64 * 1024));
+      expect(await large.close()).toBeNull();
+      expect((await stored()).bytes).toBe(64 * 1024);
+    });
+
+    it('leaves nothing where something falls out for it', async () => {
+      const log = open(64 * 1024);
+      for (let i = 0; i < 8; i++) await log.write('stdout', 'x'.repeat(16 * 1024));
+      await log.flush();
+      await log.write('stdout', 'the end\n');
+      expect(await log.close()).toBeNull();
+      expect(text(await readAll())).toMatch(/the end\n$/);
+      expect((await stored()).bytes).toBeLessThanOrEqual(64 * 1024);
     });
 
     it('takes nothing more once it is closed', async () => {
       const log = open();
-      await log.close();
+      await closed(log);
       await log.write('stdout', 'late');
       await log.flush();
       expect(await readAll()).toEqual([]);
@@ -139,7 +168,7 @@ describe('the log of a run', () => {
         highest = Math.max(highest, (await stored()).bytes);
       }
       await log.write('stdout', 'the end\n');
-      await log.close();
+      await closed(log);
       expect(highest).toBeLessThanOrEqual(MEBIBYTE);
       const read = await readAll();
       expect(text(read)).toMatch(/^00000000x+\n00000001x/);
@@ -218,7 +247,7 @@ describe('the log of a run', () => {
         await log.write(i % 2 ? 'stdout' : 'stderr', `${i},`);
         if (i % 5 === 0) void log.flush();
       }
-      await log.close();
+      await closed(log);
       expect(flaky.failures).toEqual([]);
       const read = await readAll();
       expect(read.map(({ chunk }) => chunk).join('')).toBe(Array.from({ length: 20 }, (_, i) => `${i},`).join(''));
@@ -242,7 +271,7 @@ describe('the log of a run', () => {
     it('gives up only when the time to close is over, with what is wrong', async () => {
       const away = new FlakyStore(store, Array<'before'>(1000).fill('before'));
       const log = new RunLogWriter(away as unknown as RunLogStore, holder, MEBIBYTE, HIDES_NOTHING);
-      void log.write('stdout', 'lost');
+      void log.write('stdout', 'x'.repeat(64 * 1024));
       const started = performance.now();
       await expect(log.close(500)).rejects.toThrow('Connection terminated');
       expect(performance.now() - started).toBeGreaterThan(250);
@@ -251,7 +280,7 @@ describe('the log of a run', () => {
     it('does not repeat what can never be stored', async () => {
       const log = new RunLogWriter(store, { ...holder, leaseId: 'no uuid' }, MEBIBYTE, HIDES_NOTHING);
       void log.write('stdout', 'x');
-      await expect(log.close()).rejects.toThrow(/uuid/);
+      await expect(log.flush()).rejects.toThrow(/uuid/);
     });
   });
 
@@ -262,7 +291,7 @@ describe('the log of a run', () => {
         await log.write('stdout', chunk);
         await log.flush();
       }
-      await log.close();
+      await closed(log);
     };
 
     it('answers nothing and the same offset at the end, and before anything was written', async () => {

@@ -53,7 +53,7 @@ describe('logs of several runs that are stored at once', () => {
   it('share a statement, each with its own', async () => {
     const logs = await opened();
     const query = jest.spyOn(await orm.em.getConnection().getNativeClient(), 'query');
-    await Promise.all(logs.map((log) => log.close()));
+    await Promise.all(logs.map((log) => log.flush()));
     expect(query).toHaveBeenCalledTimes(1);
     query.mockRestore();
     expect(await Promise.all(holders.map(stored))).toEqual([said(0), said(1), said(2)]);
@@ -65,22 +65,22 @@ describe('logs of several runs that are stored at once', () => {
   ] as const)('do not wait for one whose %s somebody holds', async (_, table, id) => {
     const held = await holdTransaction(database, `select 1 from ${table} where id = $1 for update`, [holders[0][id]]);
     const [waiting, ...logs] = await opened();
-    const closed = waiting.close();
-    await Promise.all(logs.map((log) => log.close()));
+    const flushed = waiting.flush();
+    await Promise.all(logs.map((log) => log.flush()));
     await held.blocksSomebody();
     const [later] = await opened([await runningRun(database)]);
-    await later.close();
+    await later.flush();
     await held.commit();
-    await closed;
+    await flushed;
     expect(await Promise.all(holders.map(stored))).toEqual([said(0), said(1), said(2)]);
   });
 
   it('are refused where a lease was lost, and only there', async () => {
     const [lost, ...others] = holders;
     const [refused, ...logs] = await opened([{ ...lost, fencingToken: lost.fencingToken - 1 }, ...others]);
-    const closed = expect(refused.close()).rejects.toThrow(LeaseLostError);
-    await Promise.all(logs.map((log) => log.close()));
-    await closed;
+    const flushed = expect(refused.flush()).rejects.toThrow(LeaseLostError);
+    await Promise.all(logs.map((log) => log.flush()));
+    await flushed;
     expect(await Promise.all(holders.map(stored))).toEqual([[], said(1), said(2)]);
   });
 });

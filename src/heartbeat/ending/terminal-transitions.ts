@@ -3,7 +3,9 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { answers } from '../../database/answers.js';
 import { DomainEvents } from '../../events/domain-events.js';
 import { EndLeases, type LeaseEnd } from '../../leases/end-leases.js';
+import { packed } from '../logs/log-storage.js';
 import { ENDED_COLUMNS, endedRun, type EndedRow, type EndedRun } from '../runs/ended-run.js';
+import { END, END_WITH_LOGS } from './end-statements.js';
 import type { TerminalRunStatus } from '../runs/heartbeat-run.entity.js';
 import {
   HeartbeatCancelled,
@@ -62,45 +64,17 @@ export class TerminalTransitions {
 
   private async update(ends: RunEnd[]): Promise<EndedRun[]> {
     const ids = `{${ends.map(({ runId }) => runId).join(',')}}`;
-    const rows = await this.em.execute<EndedRow[]>(
-      `with held as materialized (
-         select h.id from heartbeat_runs h where cardinality(?::uuid[]) > 1 and h.id = any(?::uuid[]) order by h.id
-         for no key update)
-       update heartbeat_runs r
-         set (status, error, error_code) = (
-             select case when wish.acts then 'cancelled' else x.status end,
-               case when wish.acts then r.cancel_reason else x.error end,
-               case when wish.acts then r.cancel_code else x."errorCode" end
-             -- Read once for a run: the clock moves on between two looks.
-             from (select r.cancel_at <= clock_timestamp() as acts) wish),
-           exit_code = x."exitCode", signal = x.signal, result_json = x."resultJson", usage_json = x."usageJson",
-           stdout_excerpt = coalesce(x."stdoutExcerpt", r.stdout_excerpt),
-           stderr_excerpt = coalesce(x."stderrExcerpt", r.stderr_excerpt),
-           process_pid = coalesce(x."processPid", r.process_pid),
-           process_group_id = coalesce(x."processGroupId", r.process_group_id),
-           process_started_at = coalesce(x."processStartedAt", r.process_started_at),
-           invocation = coalesce(x.invocation, r.invocation), sealed_values = null,
-           finished_at = clock_timestamp(), updated_at = now()
-         from jsonb_to_recordset(?::jsonb) as x("runId" uuid, "leaseId" uuid, "fencingToken" bigint, status text,
-           error text, "errorCode" text, "exitCode" integer, signal text, "resultJson" jsonb, "usageJson" jsonb,
-           "stdoutExcerpt" text, "stderrExcerpt" text, "processPid" integer, "processGroupId" integer,
-           "processStartedAt" timestamptz, invocation jsonb)
-         where (select count(*) from held) is not null
-           and r.id = any(?::uuid[]) and r.id = x."runId" and r.lease_id = x."leaseId" and r.status = ?
-           and (x."fencingToken" is null or exists (select 1 from environment_leases l where l.id = r.lease_id
-             and l.fencing_token = x."fencingToken" and l.status = 'active' and l.expires_at > clock_timestamp()))
-         returning ${ENDED_COLUMNS}`,
-      [
-        ids,
-        ids,
-        JSON.stringify(
-          ends.map(({ outcome: { invoked, ...outcome }, ...end }) => ({ ...end, ...outcome, ...invoked })),
-        ),
-        ids,
-        // As a value: by itself it would have all running runs looked through, of which there seem to be few.
-        'running',
-      ],
-    );
+    const facts = ends.map(({ outcome: { invoked, log, ...outcome }, ...end }) => {
+      return { ...end, ...outcome, ...invoked, logBytes: log?.logBytes, lastOutputAt: log?.lastOutputAt };
+    });
+    const rests = ends.flatMap(({ runId, outcome: { log } }) => (log ? [{ runId, rows: log.rows }] : []));
+    const { content, rows: logged } = packed(rests);
+    const rows = await this.em.execute<EndedRow[]>(rests.length > 0 ? END_WITH_LOGS : END, [
+      ...[ids, ids, JSON.stringify(facts), ids],
+      // As a value: by itself it would have all running runs looked through, of which there seem to be few.
+      'running',
+      ...(rests.length > 0 ? [content, logged] : []),
+    ]);
     const notBefore = new Map(ends.map(({ runId, outcome }) => [runId, outcome.retryNotBefore]));
     return rows.map((row) => endedRun(row, notBefore.get(row.id)));
   }

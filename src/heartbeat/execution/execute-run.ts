@@ -11,6 +11,7 @@ import { childEnvironment } from '../adapters/child-environment.js';
 import type { ClaimedRun } from '../runs/claimed-run.js';
 import type { ExecutionSlot } from './execution-slot.js';
 import { InvocationRecorder } from './invocation-recorder.js';
+import type { LogBatch } from '../logs/log-buffer.js';
 import type { RunLogWriter } from '../logs/run-log-writer.js';
 import { RunLogs } from '../logs/run-logs.js';
 import { failedOutcome, keptResult, type RunOutcome } from '../runs/run-outcome.js';
@@ -42,7 +43,7 @@ export class ExecuteRun {
     private readonly config: BerthConfig,
   ) {}
 
-  /** @returns how it went; the whole log is stored by then. */
+  /** @returns how it went, with what is not stored of its log by then. */
   async execute(slot: ExecutionSlot): Promise<RunOutcome> {
     const claimed = slot.run!;
     const signal = this.running.signalOf(claimed);
@@ -62,9 +63,9 @@ export class ExecuteRun {
     const limits = { ...this.adapters.limitsOf(run.adapterType, run.adapterConfig), leaseMaxLifetimeSec };
     const runner = runnerName(this.identity.id, this.identity.host);
     const outcome = stoppedOutcome(await this.outcomeOf(run, log, signal), signal, limits, runner);
-    await this.closeLog(run, log);
+    const rest = await this.closeLog(run, log);
     const { stdoutExcerpt, stderrExcerpt } = log;
-    return { ...outcome, stdoutExcerpt, stderrExcerpt, invoked: this.invocations.take(run) };
+    return { ...outcome, stdoutExcerpt, stderrExcerpt, log: rest, invoked: this.invocations.take(run) };
   }
 
   private async outcomeOf(run: ClaimedRun, log: RunLogWriter, signal: AbortSignal): Promise<RunOutcome> {
@@ -149,19 +150,20 @@ export class ExecuteRun {
     });
   }
 
-  /** The log is stored before the end is recorded; what cannot be stored does not hold the end up for ever. */
-  private async closeLog(run: ClaimedRun, log: RunLogWriter): Promise<void> {
+  /** What cannot be stored does not hold the end up for ever. @returns what is to be stored with the end. */
+  private async closeLog(run: ClaimedRun, log: RunLogWriter): Promise<LogBatch | null> {
     try {
-      await log.close(this.running.msLeft(run));
+      return await log.close(this.running.msLeft(run));
     } catch (error) {
-      if (error instanceof LeaseLostError) return this.running.stop(run.id, 'lease_lost');
-      this.logger.error({ err: error, runId: run.id }, 'The end of a log could not be stored');
+      if (error instanceof LeaseLostError) this.running.stop(run.id, 'lease_lost');
+      else this.logger.error({ err: error, runId: run.id }, 'The end of a log could not be stored');
+      return null;
     }
   }
 }
 
 function fromAdapter({ outcome, retryNotBefore = null, ...result }: AdapterResult): RunOutcome {
-  const nothingYet = { stdoutExcerpt: null, stderrExcerpt: null, invoked: null };
+  const nothingYet = { stdoutExcerpt: null, stderrExcerpt: null, invoked: null, log: null };
   return { ...result, resultJson: keptResult(result), status: outcome, retryNotBefore, ...nothingYet };
 }
 

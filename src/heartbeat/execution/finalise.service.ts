@@ -20,6 +20,8 @@ import type { RunEnd } from '../ending/terminal-transitions.js';
 const PAUSE_MS = 250;
 /** Errors other than a lost connection after which an outcome counts as one that cannot be stored. */
 const MAX_ERRORS = 5;
+/** Errors after which the rest of its log counts as what cannot be stored. */
+const MAX_ERRORS_WITH_LOG = 3;
 
 /** Records how executed runs ended, as their holder. Runs that end together share one transaction. */
 @Injectable()
@@ -40,12 +42,13 @@ export class FinaliseService {
   ) {}
 
   /**
-   * Ends run and lease together. Tries until it is committed or the lease is lost: renewals go on meanwhile. An outcome
+   * Ends run and lease together, and stores the rest of the log with that. Tries until it is committed or the lease is lost: renewals go on meanwhile. An outcome
    * that the database keeps refusing is given up for one that says so. What the run must not show is not in it.
    * @throws LeaseLostError when somebody else ended the run, or the lease ran out before the end could be recorded.
    */
   async finalise(run: ClaimedRun, outcome: RunOutcome): Promise<void> {
-    let sent = this.redactors.of(run).json(outcome);
+    const { log, ...facts } = outcome;
+    let sent: RunOutcome = { ...this.redactors.of(run).json(facts), log };
     for (let attempt = 0, errors = 0; ; attempt++) {
       try {
         // Whether the attempt before was committed is only known by looking.
@@ -57,6 +60,7 @@ export class FinaliseService {
         if (this.running.isLost(run)) throw new LeaseLostError(run.lease.id);
         if (!isConnectionLost(error)) errors += 1;
         if (errors > MAX_ERRORS) throw error;
+        if (errors === MAX_ERRORS_WITH_LOG) sent = { ...sent, log: null };
         if (errors === MAX_ERRORS) sent = failedOutcome('finalise_failed', 'The end of the run could not be recorded');
         this.logger.warn({ err: error, runId: run.id, errors }, 'The end of a run could not be recorded yet');
         await delay(PAUSE_MS);

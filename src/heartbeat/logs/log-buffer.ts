@@ -13,6 +13,9 @@ export interface LogBatch {
   readonly lastOutputAt: Date | null;
 }
 
+/** How much of the output is in it, in bytes. */
+export const bytesOf = ({ rows }: LogBatch): number => rows.reduce((sum, { bytes }) => sum + bytes, 0);
+
 const MAX_ROW_BYTES = 16 * 1024;
 const MIN_ROW_BYTES = 64;
 /** Parts of a row are put together when there are this many, so that single bytes do not each cost an object. */
@@ -87,6 +90,12 @@ export class LogBuffer {
     const dropFrom = this.headEnd ?? 0;
     const dropTo = this.headEnd === null ? 0 : this.tail.start(this.headEnd);
     return { rows, dropFrom, dropTo, logBytes: last.offset + last.bytes, lastOutputAt: this.lastOutputAt };
+  }
+
+  /** All that still has to be stored, if that is at most about `maxBytes` and nothing falls out for it; null if not. */
+  takeLast(maxBytes: number): LogBatch | null {
+    const batch = this.take(maxBytes);
+    return batch?.logBytes === this.total && batch.dropFrom >= batch.dropTo ? batch : null;
   }
 
   /** Notes that a batch is in the database. */

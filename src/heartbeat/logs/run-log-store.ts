@@ -3,7 +3,8 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { Coalescer } from '../../database/coalescer.js';
 import { isConnectionLost } from '../../database/database-errors.js';
 import { LeaseLostError } from '../../leases/lease-errors.js';
-import type { LogBatch } from './log-buffer.js';
+import { bytesOf, type LogBatch } from './log-buffer.js';
+import { packed, storeRows } from './log-storage.js';
 
 /** Under which lease a run's log may be written. */
 export interface LogHolder {
@@ -25,7 +26,7 @@ const MOST_TOGETHER = 32;
 
 /**
  * Locks runs, then their leases, against being ended meanwhile; without an active, unexpired lease of its token nothing of
- * a run is written. Content travels as one value, cut to rows by the database: one by one it would double in size.
+ * a run is written.
  */
 const append = (locked: '' | 'skip locked') => `
   with batch as materialized (
@@ -45,13 +46,7 @@ const append = (locked: '' | 'skip locked') => `
   ), dropped as (
     delete from heartbeat_run_log_chunks c using held
     where c.run_id = held.run_id and c.stream_offset >= held.drop_from and c.stream_offset < held.drop_to
-  ), appended as (
-    insert into heartbeat_run_log_chunks (run_id, stream_offset, stream, written_at, content)
-    select row.run_id, row.stream_offset, row.stream, row.written_at, substring($8::bytea from row.start for row.bytes)
-    from unnest($9::uuid[], $10::bigint[], $11::text[], $12::timestamptz[], $13::integer[], $14::integer[])
-      as row (run_id, stream_offset, stream, written_at, start, bytes)
-    where row.run_id = any(array(select run_id from held))
-    on conflict (run_id, stream_offset) do nothing
+  ), appended as (${storeRows('select run_id from held', '$8', '$9')}
   ), counted as (
     update heartbeat_runs r set log_bytes = greatest(r.log_bytes, held.log_bytes),
       last_output_at = greatest(r.last_output_at, held.last_output_at)
@@ -88,9 +83,7 @@ export class RunLogStore {
   /** @returns of each whether it was written. */
   private async write(statement: typeof ALONE, appends: readonly Append[]): Promise<boolean[]> {
     const of = <T>(value: (append: Append) => T) => appends.map(value);
-    const rows = appends.flatMap(({ holder: { runId }, batch }) => batch.rows.map((row) => ({ ...row, runId })));
-    let start = 1; // positions in SQL count from 1
-    const starts = rows.map(({ bytes }) => (start += bytes) - bytes);
+    const { rows, content } = packed(of(({ holder: { runId }, batch }) => ({ runId, rows: batch.rows })));
     const pool = await this.em.getConnection().getNativeClient();
     const query = {
       ...statement,
@@ -102,9 +95,7 @@ export class RunLogStore {
           of(({ batch }) => batch.dropTo),
         ],
         ...[of(({ batch }) => batch.logBytes), of(({ batch }) => batch.lastOutputAt)],
-        ...[Buffer.concat(rows.flatMap(({ parts }) => parts)), rows.map(({ runId }) => runId)],
-        ...[rows.map(({ offset }) => offset), rows.map(({ stream }) => stream), rows.map(({ at }) => at), starts],
-        rows.map(({ bytes }) => bytes),
+        ...[content, rows],
       ],
       query_timeout: ANSWER_WITHIN_MS,
     };
@@ -113,5 +104,3 @@ export class RunLogStore {
     return of(({ holder }) => held.has(holder.runId));
   }
 }
-
-const bytesOf = ({ rows }: LogBatch) => rows.reduce((sum, { bytes }) => sum + bytes, 0);

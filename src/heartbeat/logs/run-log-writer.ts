@@ -4,7 +4,7 @@ import { LeaseLostError } from '../../leases/lease-errors.js';
 import { RedactedStream } from '../../redaction/redacted-stream.js';
 import type { Redactor } from '../../redaction/redactor.js';
 import { Excerpt } from './excerpt.js';
-import { LogBuffer, type LogBatch } from './log-buffer.js';
+import { bytesOf, LogBuffer, type LogBatch } from './log-buffer.js';
 import type { LogStream } from './log-row.js';
 import type { LogHolder, RunLogStore } from './run-log-store.js';
 
@@ -18,6 +18,8 @@ const WAIT_ABOVE_BYTES = 1024 * 1024;
 /** Beyond the head most output falls out again: what comes fast is stored rarely. */
 const TAIL_FLUSH_AFTER_MS = 2_000;
 const FAST_TAIL_FLUSH_AFTER_MS = 10_000;
+/** What is stored with the end of the run is at most about this much, because many runs may end in one transaction. */
+const LAST_BYTES = 32 * 1024;
 const STREAMS = ['stdout', 'stderr', 'system'] as const;
 const FIRST_RETRY_MS = 50;
 const MAX_RETRY_MS = 2_000;
@@ -111,16 +113,22 @@ export class RunLogWriter {
   }
 
   /**
-   * Stores everything that was written and takes no more.
+   * Takes no more, and stores what was written: all of it, or all but a small rest, which is for whoever records the end of
+   * the run to store with that.
    * @param withinMs how long to keep trying while the database is away.
+   * @returns that rest, if there is one.
    * @throws like `write`, and the database's error when it was away for longer.
    */
-  async close(withinMs = 30_000): Promise<void> {
+  async close(withinMs = 30_000): Promise<LogBatch | null> {
     this.settle();
     this.closed = true;
     this.giveUpAt = performance.now() + withinMs;
     this.buffer.finish(this.lastOutputAt ?? new Date());
-    await this.flush();
+    await this.draining;
+    clearTimeout(this.timer);
+    const rest = this.failure ? null : this.buffer.takeLast(LAST_BYTES);
+    if (!rest) await this.flush();
+    return rest;
   }
 
   /** Also without a byte that can be shown: the process has said something. */
@@ -167,7 +175,7 @@ export class RunLogWriter {
       const batch = this.buffer.take(BATCH_BYTES)!;
       await this.storeBatch(batch);
       this.buffer.stored(batch);
-      this.lastDrainedBytes += batch.rows.reduce((sum, row) => sum + row.bytes, 0);
+      this.lastDrainedBytes += bytesOf(batch);
       if (this.buffer.unstoredHeadCost <= WAIT_ABOVE_BYTES) this.letGoOn();
     }
   }

@@ -13,7 +13,7 @@ export class RunLogs {
   ) {}
 
   /**
-   * A log for one execution, under the lease that it runs by. Close it before the run is finalised.
+   * A log for one execution, under the lease that it runs by. Close it before the run is finalised, and finalise with the rest.
    * @param redactor takes out what must not be shown.
    * @param ending aborted when the run shall end: its output then waits for the database no more.
    */

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { LeaseStatus } from '../../leases/environment-lease.entity.js';
+import type { LogBatch } from '../logs/log-buffer.js';
 import type { HeartbeatRun, Invocation, TerminalRunStatus } from './heartbeat-run.entity.js';
 
 /** How an execution ended, as its runner saw it. A cancel wish in the database overrides the status. */
@@ -19,6 +20,8 @@ export interface RunOutcome {
   readonly retryNotBefore: string | null;
   /** What was called, where that has not been written yet. */
   readonly invoked: Invoked | null;
+  /** The rest of its log, where that has not been stored yet. */
+  readonly log: LogBatch | null;
 }
 
 /** What a run's execution called, and which process that became, as the run's row keeps it. */
@@ -59,6 +62,7 @@ const EMPTY = {
   stderrExcerpt: null,
   retryNotBefore: null,
   invoked: null,
+  log: null,
 } as const;
 
 /** How a run's lease ends, by how the run ended. */

@@ -282,6 +282,24 @@ export function environmentDriverContract(name: string, make: () => Promise<Driv
         expect(performance.now() - started).toBeGreaterThan(300);
       });
 
+      it('gives it the grace that there is when it is to be ended', async () => {
+        const abort = new AbortController();
+        let graceMs = 60_000;
+        const { result } = await run({
+          program: 'sh',
+          args: ['-c', `trap '' TERM; echo ready; while :; do sleep 1; done`],
+          signal: abort.signal,
+          get graceMs() {
+            return graceMs;
+          },
+          onOutput: () => {
+            graceMs = 200;
+            abort.abort();
+          },
+        });
+        expect(result).toEqual({ exitCode: null, signal: 'SIGKILL' });
+      });
+
       it('ends what the program left behind in its group, even what ignores SIGTERM', async () => {
         const spawned: SpawnedProcess[] = [];
         const { result, output } = await run({
@@ -341,9 +359,11 @@ export function environmentDriverContract(name: string, make: () => Promise<Driv
         lease: anyLease(),
         env: { PATH: process.env.PATH ?? '' },
         cwd: null,
-        graceMs: 5000,
         signal: new AbortController().signal,
         ...command,
+        get graceMs() {
+          return command.graceMs ?? 5000;
+        },
         onOutput: (stream, chunk) => {
           if (output[stream].length < MEBIBYTE) output[stream] += chunk.toString();
           return command.onOutput?.(stream, chunk);

@@ -111,8 +111,8 @@ export class LocalDriver implements EnvironmentDriver {
     return { providerLeaseId: own, cwd };
   }
 
-  async execute(place: RealisedPlace, { cwd, ...command }: Command): Promise<CommandResult> {
-    return runCommand(await workingDirectory(place, cwd), command, this.guards.next());
+  async execute(place: RealisedPlace, command: Command): Promise<CommandResult> {
+    return runCommand(await workingDirectory(place, command.cwd), command, this.guards.next());
   }
 
   async teardown(facts: Record<string, unknown>, signal: AbortSignal): Promise<'removed' | 'absent'> {

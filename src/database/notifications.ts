@@ -7,6 +7,7 @@ import { WatchedClient } from './watched-client.js';
 const COALESCE_MS = 25;
 /** A notification is a commit without content: nobody waits until it is on disk. */
 const NOT_WAITED_FOR = '-c synchronous_commit=off';
+const NOTIFY = { name: 'notify', text: `select pg_notify(channel, '') from unnest($1::text[]) channel` };
 const FIRST_RECONNECT_MS = 100;
 const LAST_RECONNECT_MS = 5_000;
 
@@ -128,7 +129,7 @@ export class DatabaseNotifications implements OnApplicationShutdown {
     if (channels.length === 0) return;
     this.pending.clear();
     try {
-      await client.query(`select pg_notify(channel, '') from unnest($1::text[]) channel`, [channels]);
+      await client.query({ ...NOTIFY, values: [channels] });
     } catch (error) {
       for (const channel of channels) this.pending.add(channel);
       throw error;

@@ -1,4 +1,6 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { jest } from '@jest/globals';
+import { Lookout } from '../../src/heartbeat/claiming/lookout.js';
 import { Nudge } from '../../src/heartbeat/execution/nudge.js';
 import { Runner } from '../../src/heartbeat/execution/runner.js';
 import { eventually } from '../support/eventually.js';
@@ -26,6 +28,21 @@ describe('the free slots of a runner', () => {
     held.letGo();
     jest.restoreAllMocks();
     await app.close();
+  });
+
+  it('sleep on when one of them has taken all that there was', async () => {
+    const user = new Scenario(app.url);
+    const agentId = await user.agent(await user.company(), 'true');
+    const looks = jest.spyOn(app.get(Lookout), 'candidates');
+    const { id } = await user.wake(agentId);
+    await eventually(
+      async () => held.executed,
+      (executed) => executed.includes(id),
+    );
+    await delay(100);
+    expect(looks).toHaveBeenCalledTimes(1);
+    held.succeed(id);
+    await user.ended(id);
   });
 
   it('all take up work when one of them is woken and there is enough of it', async () => {

@@ -27,6 +27,7 @@ const SWEEP_EVERY_MS = 250;
 export class ProvisionService {
   private readonly logger = new Logger(ProvisionService.name);
   private sweepAt = 0;
+  private more = true;
   private readonly slots: Coalescer<void, ClaimedRun | null>;
 
   constructor(
@@ -50,6 +51,11 @@ export class ProvisionService {
   /** @returns the run that the slot shall execute, already running under its lease; null when there is nothing to do. */
   provision(): Promise<ClaimedRun | null> {
     return this.slots.run();
+  }
+
+  /** Whether more may be able to start than the slots that asked last have been given. */
+  get mayHaveMore(): boolean {
+    return this.more;
   }
 
   private serve(slots: number): Promise<(ClaimedRun | null)[]> {
@@ -76,6 +82,7 @@ export class ProvisionService {
 
   /** Looks again while there may be more: candidates can be after the same room, and then not all of them get it. */
   private async fill(slots: number, claimed: ClaimedRun[]): Promise<void> {
+    this.more = true;
     for (let again = true; again;) {
       const before = claimed.length;
       const free = slots - before;
@@ -83,6 +90,7 @@ export class ProvisionService {
       if (candidates.length > 0) await this.claim(candidates, slots, claimed);
       this.lookout.started(claimed.slice(before), free);
       again = claimed.length < slots && (seenBefore || (more && claimed.length > before));
+      this.more = more || candidates.length > claimed.length - before;
     }
   }
 

@@ -1,4 +1,4 @@
-import { storeRows } from '../logs/log-storage.js';
+import { storeRows } from '../logs/stored-rows.js';
 import { ENDED_COLUMNS } from '../runs/ended-run.js';
 
 const HELD = `with held as materialized (

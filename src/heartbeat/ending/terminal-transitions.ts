@@ -3,7 +3,7 @@ import { EntityManager } from '@mikro-orm/postgresql';
 import { answers } from '../../database/answers.js';
 import { DomainEvents } from '../../events/domain-events.js';
 import { EndLeases, type LeaseEnd } from '../../leases/end-leases.js';
-import { packed } from '../logs/log-storage.js';
+import { packed } from '../logs/stored-rows.js';
 import { ENDED_COLUMNS, endedRun, type EndedRow, type EndedRun } from '../runs/ended-run.js';
 import { END, END_WITH_LOGS } from './end-statements.js';
 import type { TerminalRunStatus } from '../runs/heartbeat-run.entity.js';

@@ -34,7 +34,7 @@ export class EnvironmentLeaseInterceptor implements NestInterceptor {
     this.metrics.provision.observe(secondsSince(askedAt));
     this.metrics.wait.observe(run.waitedSec);
     this.running.add(run);
-    slot.fill(run);
+    slot.fill(run, this.provision.mayHaveMore);
     try {
       await this.end(run, await this.outcomeOf(run, next));
     } finally {

@@ -4,15 +4,15 @@ import type { ClaimedRun } from '../runs/claimed-run.js';
 export class ExecutionSlot {
   private filledWith: ClaimedRun | null = null;
 
-  /** @param onFilled told when there was something to execute, long before it has ended. */
-  constructor(private readonly onFilled: () => void = () => undefined) {}
+  /** @param onMore told when there was something to execute and may be more of it, long before that has ended. */
+  constructor(private readonly onMore: () => void = () => undefined) {}
 
   get run(): ClaimedRun | null {
     return this.filledWith;
   }
 
-  fill(run: ClaimedRun): void {
+  fill(run: ClaimedRun, mayHaveMore: boolean): void {
     this.filledWith = run;
-    this.onFilled();
+    if (mayHaveMore) this.onMore();
   }
 }

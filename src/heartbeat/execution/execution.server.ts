@@ -27,11 +27,11 @@ export class ExecutionServer extends Server implements CustomTransportStrategy {
   }
 
   /**
-   * @param onFilled told when there is something to execute.
+   * @param onMore told when there is something to execute, and may be more.
    * @returns the slot; without a run where there was nothing.
    */
-  async dispatch(onFilled?: () => void): Promise<ExecutionSlot> {
-    const slot = new ExecutionSlot(onFilled);
+  async dispatch(onMore?: () => void): Promise<ExecutionSlot> {
+    const slot = new ExecutionSlot(onMore);
     // By the route itself: `getHandlerByPattern` takes it for JSON first, and throws an error for each call.
     const handler = this.messageHandlers.get(EXECUTE);
     if (!handler) throw new Error(`Nothing handles ${EXECUTE}`);

@@ -15,7 +15,7 @@ import { RunningRuns } from './running-runs.js';
 const POLL_MS = 1000;
 /** While stopping, runs that a slot was just claiming are found this often, in milliseconds. */
 const STOP_POLL_MS = 50;
-/** Slots that are woken when one finds something to start: there may be more of it. */
+/** Slots that are woken when one finds something to start and there may be more of it. */
 const WOKEN_BY_A_START = 2;
 /** How often at least the renewer is called in the life of a lease. */
 const CALLS_PER_LEASE = 6;

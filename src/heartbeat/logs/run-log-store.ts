@@ -4,7 +4,7 @@ import { Coalescer } from '../../database/coalescer.js';
 import { isConnectionLost } from '../../database/database-errors.js';
 import { LeaseLostError } from '../../leases/lease-errors.js';
 import { bytesOf, type LogBatch } from './log-buffer.js';
-import { packed, storeRows } from './log-storage.js';
+import { packed, storeRows } from './stored-rows.js';
 
 /** Under which lease a run's log may be written. */
 export interface LogHolder {

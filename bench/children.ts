@@ -20,7 +20,7 @@ export const children: Benchmark = {
 
 async function run({ quick, say }: Setting): Promise<Findings> {
   const runs = quick ? 48 : RUNS;
-  const sleepSec = quick ? 10 : 60;
+  const sleepSec = quick ? 10 : 30;
   await using cluster = await Cluster.start();
   await using servers = await Servers.start(cluster, 0, { BERTH_RUNNER_SLOTS: String(runs) });
   using workload = await Workload.prepare(servers.url, cluster.watcher, AGENTS, {

@@ -1,61 +1,19 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { EntityManager } from '@mikro-orm/postgresql';
-import { inTransaction } from '../../src/database/transaction.js';
-import { EnvironmentsService } from '../../src/environments/environments.service.js';
-import { ApiClient, type Refusal } from '../support/api-client.js';
+import type { ApiClient, Refusal } from '../support/api-client.js';
 import { holdTransaction } from '../support/held-transaction.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { EnvironmentHarness, type Environment } from './environment-harness.js';
 
-interface Environment {
-  id: string;
-  companyId: string;
-  name: string;
-  driver: string;
-  status: string;
-  config: object;
-  envVars: object;
-  capacity: number | null;
-  activeLeaseCount: number;
-}
-
-interface Workspace {
-  id: string;
-  name: string;
-  mode: string;
-  cwd: string;
-  host: string | null;
-  status: string;
-}
-
-let app: TestApp;
+let harness: EnvironmentHarness;
 let operator: ApiClient;
 
 beforeAll(async () => {
-  app = await startTestApp({ config: { roles: new Set(['api']) } });
-  operator = new ApiClient(app.url);
+  harness = await EnvironmentHarness.start();
+  ({ operator } = harness);
 });
-afterAll(() => app.close());
+afterAll(() => harness.close());
 
-const makeCompany = async () => (await operator.post<{ id: string }>('/companies', { name: 'Harbour' })).body.id;
-const actions = async (companyId: string) => {
-  const sql = `select action, actor_type, details from activity_log
-    where company_id = $1 and entity_type in ('environment', 'execution_workspace') order by seq`;
-  return app.database.query<{ action: string; actor_type: string; details: object }>(sql, [companyId]);
-};
-/** An environment of another driver: none but `local` is built in yet, so it comes from outside the API. */
-const makeOther = async (companyId: string, name: string) => {
-  const [row] = await app.database.query<{ id: string }>(
-    `insert into environments (id, company_id, name, driver) values (gen_random_uuid(), $1, $2, 'other') returning id`,
-    [companyId, name],
-  );
-  return row.id;
-};
-const agentToken = async (companyId: string) => {
-  const { body: agent } = await operator.post<{ id: string }>(`/companies/${companyId}/agents`, { name: 'a' });
-  return (await operator.post<{ token: string }>(`/agents/${agent.id}/keys`, { name: 'k' })).body.token;
-};
 /** Starts a run in the environment like a runner that is placing it: the row is held, then the lease is inserted. */
 const HOLD = `with e as (select id, company_id from environments where id = $2 for share),
     ids as (select gen_random_uuid() as run, gen_random_uuid() as lease),
@@ -79,106 +37,21 @@ const LEAVE_PLACE = `with ids as (select gen_random_uuid() as lease, gen_random_
   select lease, company_id, e.id, 'the build farm', 'expired', 'local', place, now(), now(), now() + interval '1 m',
     now() + interval '1 h', now(), 'not renewed in time' from ids, e
   returning id as lease, place_id as place`;
-const holder = async (companyId: string) =>
-  (await operator.post<{ id: string }>(`/companies/${companyId}/agents`, { name: 'holder' })).body.id;
-
-describe('the local environment of a company', () => {
-  const ensure = (companyId: string) => {
-    const em = app.get(EntityManager).fork();
-    return inTransaction(em, () => app.get(EnvironmentsService).ensureLocal([companyId]));
-  };
-  const locals = (companyId: string) =>
-    app.database.query<{ id: string; name: string; status: string }>(
-      `select id, name, status from environments where company_id = $1 and driver = 'local' and deleted_at is null`,
-      [companyId],
-    );
-
-  it('is made once, when eight first runs need it at once', async () => {
-    const companyId = await makeCompany();
-    const made = await Promise.all(Array.from({ length: 8 }, () => ensure(companyId)));
-    const rows = await locals(companyId);
-    expect(rows).toHaveLength(1);
-    expect(new Set(made.map((map) => map.get(companyId)!.id))).toEqual(new Set([rows[0].id]));
-    expect(made[0].get(companyId)).toEqual({
-      id: rows[0].id,
-      companyId,
-      name: 'Local',
-      driver: 'local',
-      status: 'active',
-      config: {},
-      envVars: {},
-    });
-    expect(await actions(companyId)).toEqual([
-      { action: 'environment.created', actor_type: 'system', details: { name: 'Local', driver: 'local' } },
-    ]);
-  });
-
-  it('is there for whoever lists the environments of a new company', async () => {
-    const companyId = await makeCompany();
-    const { body } = await operator.get<Environment[]>(`/companies/${companyId}/environments`);
-    expect(body).toMatchObject([{ companyId, name: 'Local', driver: 'local', status: 'active', activeLeaseCount: 0 }]);
-    expect((await operator.get<Environment[]>(`/companies/${companyId}/environments`)).body).toEqual(body);
-  });
-
-  it('is left as it is, whatever its name or status', async () => {
-    const companyId = await makeCompany();
-    const body = { name: 'My machine', driver: 'local' };
-    const { body: own } = await operator.post<Environment>(`/companies/${companyId}/environments`, body);
-    await operator.post(`/environments/${own.id}/archive`);
-    expect((await ensure(companyId)).get(companyId)).toMatchObject({
-      id: own.id,
-      name: 'My machine',
-      status: 'archived',
-    });
-    expect(await locals(companyId)).toHaveLength(1);
-  });
-
-  it('takes another name where its own is taken', async () => {
-    const companyId = await makeCompany();
-    await makeOther(companyId, 'Local');
-    await makeOther(companyId, 'Local 2');
-    expect((await ensure(companyId)).get(companyId)).toMatchObject({ name: 'Local 3' });
-  });
-
-  it('is made anew after it was deleted', async () => {
-    const companyId = await makeCompany();
-    const { id } = (await ensure(companyId)).get(companyId)!;
-    expect((await operator.delete(`/environments/${id}`)).status).toBe(204);
-    const again = (await ensure(companyId)).get(companyId)!;
-    expect(again.id).not.toBe(id);
-    expect(again.name).toBe('Local');
-  });
-
-  it('is made for several companies at once', async () => {
-    const companyIds = [await makeCompany(), await makeCompany(), await makeCompany()];
-    const em = app.get(EntityManager).fork();
-    const made = await inTransaction(em, () =>
-      app.get(EnvironmentsService).ensureLocal([...companyIds, ...companyIds]),
-    );
-    expect([...made.keys()].sort()).toEqual([...companyIds].sort());
-  });
-
-  it('is not made in a company that is archived', async () => {
-    const companyId = await makeCompany();
-    await operator.post(`/companies/${companyId}/archive`);
-    expect((await operator.get(`/companies/${companyId}/environments`)).body).toEqual([]);
-  });
-});
 
 describe('environments', () => {
   let companyId: string;
   let local: Environment;
 
   beforeEach(async () => {
-    companyId = await makeCompany();
-    [local] = (await operator.get<[Environment]>(`/companies/${companyId}/environments`)).body;
+    companyId = await harness.company();
+    local = await harness.localOf(companyId);
   });
 
   describe('create', () => {
     const create = (body: object) => operator.post<Environment & Refusal>(`/companies/${companyId}/environments`, body);
 
     it('answers the whole environment', async () => {
-      const fresh = await makeCompany();
+      const fresh = await harness.company();
       const config = { cwd: '/srv' };
       const policy = { leasePolicy: 'retain_on_failure', warmSec: 60, retainSec: 3600 };
       const fields = { name: 'Mine', driver: 'local', config, envVars: { A: 'b' }, capacity: 2, metadata: { x: 1 } };
@@ -196,7 +69,7 @@ describe('environments', () => {
         updatedAt: expect.stringMatching(/Z$/),
       });
       expect((await operator.get(`/environments/${answer.body.id}`)).body).toEqual(answer.body);
-      expect(await actions(fresh)).toMatchObject([{ action: 'environment.created', actor_type: 'user' }]);
+      expect(await harness.actions(fresh)).toMatchObject([{ action: 'environment.created', actor_type: 'user' }]);
     });
 
     it('refuses a second local one', async () => {
@@ -205,7 +78,7 @@ describe('environments', () => {
     });
 
     it('makes one of those that come at once', async () => {
-      const fresh = await makeCompany();
+      const fresh = await harness.company();
       const answers = await Promise.all(
         Array.from({ length: 5 }, (_, i) =>
           operator.post(`/companies/${fresh}/environments`, { name: `n${i}`, driver: 'local' }),
@@ -235,7 +108,7 @@ describe('environments', () => {
     });
 
     it('is safe to repeat under one key, and keeps its variables nowhere else', async () => {
-      const fresh = await makeCompany();
+      const fresh = await harness.company();
       const keyed = operator.with({ 'idempotency-key': 'once' });
       const body = { name: 'Mine', driver: 'local', envVars: { A: 'a-plain-value' } };
       const [first, second] = [
@@ -244,7 +117,9 @@ describe('environments', () => {
       ];
       expect(first.body).toMatchObject(body);
       expect(second).toMatchObject({ status: 201, body: first.body });
-      const kept = await app.database.query('select answer from idempotency_keys where company_id = $1', [fresh]);
+      const kept = await harness.app.database.query('select answer from idempotency_keys where company_id = $1', [
+        fresh,
+      ]);
       expect(kept).toEqual([{ answer: { id: first.body.id } }]);
     });
   });
@@ -255,7 +130,7 @@ describe('environments', () => {
     it('changes what is given, and records which fields but not what they hold', async () => {
       const { body } = await update({ name: 'Box', envVars: { SECRET: 's' }, capacity: null });
       expect(body).toMatchObject({ name: 'Box', envVars: { SECRET: 's' }, capacity: null });
-      expect((await actions(companyId)).at(-1)).toEqual({
+      expect((await harness.actions(companyId)).at(-1)).toEqual({
         action: 'environment.updated',
         actor_type: 'user',
         details: { fields: ['envVars', 'name'] },
@@ -266,16 +141,16 @@ describe('environments', () => {
       expect(local).toMatchObject({ leasePolicy: 'ephemeral', warmSec: 600, retainSec: 86_400 });
       const policy = { leasePolicy: 'reuse_by_environment', warmSec: 1, retainSec: 2_592_000 };
       expect((await update(policy)).body).toMatchObject(policy);
-      expect((await actions(companyId)).at(-1)).toMatchObject({ details: { fields: Object.keys(policy) } });
+      expect((await harness.actions(companyId)).at(-1)).toMatchObject({ details: { fields: Object.keys(policy) } });
     });
 
     it('records nothing where nothing changes', async () => {
       await update({ name: local.name, config: {} });
-      expect(await actions(companyId)).toHaveLength(1);
+      expect(await harness.actions(companyId)).toHaveLength(1);
     });
 
     it('refuses a name that is taken', async () => {
-      await makeOther(companyId, 'Taken');
+      await harness.other(companyId, 'Taken');
       expect(await update({ name: 'Taken' })).toMatchObject({ status: 409, body: { code: 'environment_name_taken' } });
     });
 
@@ -285,7 +160,7 @@ describe('environments', () => {
 
     it('takes a status like the actions do', async () => {
       expect((await update({ status: 'archived' })).body.status).toBe('archived');
-      expect((await actions(companyId)).at(-1)).toMatchObject({ action: 'environment.archived' });
+      expect((await harness.actions(companyId)).at(-1)).toMatchObject({ action: 'environment.archived' });
     });
 
     it('may change one that is archived', async () => {
@@ -301,7 +176,7 @@ describe('environments', () => {
       for (const action of ['drain', 'drain', 'activate', 'archive', 'archive', 'activate']) {
         expect((await act(action)).status).toBe(200);
       }
-      expect((await actions(companyId)).map(({ action }) => action)).toEqual([
+      expect((await harness.actions(companyId)).map(({ action }) => action)).toEqual([
         'environment.created',
         'environment.draining',
         'environment.activated',
@@ -327,8 +202,8 @@ describe('environments', () => {
     });
 
     it('is refused while anything is held in it, and says what', async () => {
-      const parameters = [await holder(companyId), local.id];
-      const [held] = await app.database.query<{ run: string; lease: string }>(HOLD, parameters);
+      const parameters = [await harness.agent(companyId), local.id];
+      const [held] = await harness.app.database.query<{ run: string; lease: string }>(HOLD, parameters);
       const leases = [{ leaseId: held.lease, heartbeatRunId: held.run, holder: 'run', status: 'active', place: null }];
       expect(await operator.delete(`/environments/${local.id}`)).toMatchObject({
         status: 409,
@@ -352,7 +227,7 @@ describe('environments', () => {
     });
 
     it('is refused while the place of an ended lease is left in it, and says where that is', async () => {
-      const [left] = await app.database.query<{ lease: string; place: string }>(LEAVE_PLACE, [local.id]);
+      const [left] = await harness.app.database.query<{ lease: string; place: string }>(LEAVE_PLACE, [local.id]);
       const leases = [
         {
           leaseId: left.lease,
@@ -375,7 +250,7 @@ describe('environments', () => {
       const radius = await operator.get(`/environments/${local.id}/delete-blast-radius`);
       expect(radius.body).toMatchObject({ canDelete: false, activeLeaseCount: 0, heldPlaceCount: 1, leases });
       expect((await operator.get<Environment>(`/environments/${local.id}`)).body.activeLeaseCount).toBe(0);
-      await app.database.query(
+      await harness.app.database.query(
         `with gone as (update environment_places set state = 'gone', gone_at = now(), keep_until = null where id = $1)
          update environment_leases set held_until = now() where place_id = $1`,
         [left.place],
@@ -384,9 +259,9 @@ describe('environments', () => {
     });
 
     it('tells beforehand who waits for it, and is not refused for that', async () => {
-      const agentId = await holder(companyId);
+      const agentId = await harness.agent(companyId);
       await operator.post(`/agents/${agentId}/wakeup`, {});
-      const [request] = await app.database.query<{ id: string; created_at: Date }>(
+      const [request] = await harness.app.database.query<{ id: string; created_at: Date }>(
         `insert into lease_requests (id, company_id, environment_id, holder, give_up_at)
          select gen_random_uuid(), company_id, id, 'the build farm', now() + interval '1 h' from environments where id = $1
          returning id, created_at`,
@@ -402,7 +277,7 @@ describe('environments', () => {
     });
 
     it('is refused when a run is being placed in it at the same moment', async () => {
-      const placing = await holdTransaction(app.database, HOLD, [await holder(companyId), local.id]);
+      const placing = await holdTransaction(harness.app.database, HOLD, [await harness.agent(companyId), local.id]);
       const deleted = operator.delete(`/environments/${local.id}`);
       await placing.blocksSomebody();
       await placing.commit();
@@ -428,7 +303,7 @@ describe('environments', () => {
 
   describe('list', () => {
     it('filters by status and driver, and pages', async () => {
-      const other = await makeOther(companyId, 'Other');
+      const other = await harness.other(companyId, 'Other');
       const list = async (query: string) =>
         (await operator.get<Environment[]>(`/companies/${companyId}/environments?${query}`)).body.map(({ id }) => id);
       expect((await list('')).sort()).toEqual([local.id, other].sort());
@@ -456,7 +331,10 @@ describe('environments', () => {
         summary: expect.any(String),
         details: expect.any(Object),
       });
-      expect((await actions(companyId)).at(-1)).toMatchObject({ action: 'environment.probed', details: { ok: true } });
+      expect((await harness.actions(companyId)).at(-1)).toMatchObject({
+        action: 'environment.probed',
+        details: { ok: true },
+      });
     });
 
     it('takes the body of a creation that has not happened, and leaves no record', async () => {
@@ -472,7 +350,7 @@ describe('environments', () => {
         body: { ok: false, summary: '/dev/null is not a directory' },
       });
       expect((await operator.post(path, { ...body, driver: 'teleport' })).status).toBe(400);
-      expect(await actions(companyId)).toHaveLength(1);
+      expect(await harness.actions(companyId)).toHaveLength(1);
       await rm(directory, { recursive: true });
     });
   });
@@ -486,7 +364,7 @@ describe('environments', () => {
 
   describe('for an agent', () => {
     it("are those of its company to see, and nobody's but an operator's to change", async () => {
-      const agent = operator.as(await agentToken(companyId));
+      const agent = operator.as(await harness.agentToken(companyId));
       expect((await agent.get(`/environments/${local.id}`)).status).toBe(200);
       for (const answer of [
         await agent.patch(`/environments/${local.id}`, { name: 'x' }),
@@ -500,7 +378,7 @@ describe('environments', () => {
     });
 
     it('do not exist in another company', async () => {
-      const stranger = operator.as(await agentToken(await makeCompany()));
+      const stranger = operator.as(await harness.agentToken(await harness.company()));
       for (const answer of [
         await stranger.get(`/environments/${local.id}`),
         await stranger.patch(`/environments/${local.id}`, { name: 'x' }),
@@ -514,105 +392,5 @@ describe('environments', () => {
         expect(answer.status).toBe(404);
       }
     });
-  });
-});
-
-describe('execution workspaces', () => {
-  let companyId: string;
-  let local: Environment;
-
-  beforeAll(async () => {
-    companyId = await makeCompany();
-    [local] = (await operator.get<[Environment]>(`/companies/${companyId}/environments`)).body;
-  });
-
-  const create = (fields: object) =>
-    operator.post<Workspace & Refusal>(`/companies/${companyId}/execution-workspaces`, {
-      environmentId: local.id,
-      name: 'website',
-      cwd: '/srv/website',
-      ...fields,
-    });
-
-  it('are made in an environment, on any machine where nothing runs on this one', async () => {
-    const { status, body } = await create({ mode: 'exclusive' });
-    expect(status).toBe(201);
-    expect(body).toEqual({
-      id: expect.any(String),
-      companyId,
-      environmentId: local.id,
-      name: 'website',
-      mode: 'exclusive',
-      cwd: '/srv/website',
-      host: null,
-      status: 'active',
-      metadata: {},
-      createdAt: expect.any(String),
-      updatedAt: expect.any(String),
-    });
-    expect((await operator.get(`/execution-workspaces/${body.id}`)).body).toEqual(body);
-    const { body: list } = await operator.get<Workspace[]>(`/companies/${companyId}/execution-workspaces`);
-    expect(list).toEqual([body]);
-    expect(await create({})).toMatchObject({ status: 409, body: { code: 'workspace_name_taken' } });
-  });
-
-  it('are on one machine where that is said', async () => {
-    const { body } = await create({ name: 'at home', host: 'box-7' });
-    expect(body).toMatchObject({ host: 'box-7' });
-    const moved = await operator.patch(`/execution-workspaces/${body.id}`, { host: null });
-    expect(moved.body).toMatchObject({ host: null });
-  });
-
-  it('have no machine of their own elsewhere', async () => {
-    const environmentId = await makeOther(companyId, 'Elsewhere');
-    expect((await create({ name: 'there', environmentId })).body).toMatchObject({ host: null, mode: 'shared' });
-  });
-
-  it('are not made in an environment of another company, or in an archived one', async () => {
-    const [foreign] = (await operator.get<[Environment]>(`/companies/${await makeCompany()}/environments`)).body;
-    const environmentId = await makeOther(companyId, 'Old');
-    await operator.post(`/environments/${environmentId}/archive`);
-    expect(await create({ name: 'a', environmentId: foreign.id })).toMatchObject({
-      status: 422,
-      body: { code: 'environment_not_found' },
-    });
-    expect(await create({ name: 'a', environmentId })).toMatchObject({
-      status: 422,
-      body: { code: 'environment_archived' },
-    });
-  });
-
-  it('are changed, archived and brought back, save for their mode', async () => {
-    const { body } = await create({ name: 'changing' });
-    const update = (changes: object) => operator.patch<Workspace>(`/execution-workspaces/${body.id}`, changes);
-    const before = (await actions(companyId)).length;
-    expect((await update({ cwd: '/other', metadata: { a: 1 } })).body).toMatchObject({
-      cwd: '/other',
-      metadata: { a: 1 },
-    });
-    expect((await update({ status: 'archived' })).body.status).toBe('archived');
-    expect((await update({ status: 'archived' })).body.status).toBe('archived');
-    expect((await update({ status: 'active' })).body.status).toBe('active');
-    for (const cwd of ['relative', '/srv/../etc', '/srv/./x', 'C:\\..\\x', 7]) {
-      expect(await update({ cwd })).toMatchObject({ status: 400, body: { details: [{ field: 'cwd' }] } });
-    }
-    expect((await update({ mode: 'exclusive' })).status).toBe(400);
-    expect((await actions(companyId)).slice(before).map(({ action, details }) => [action, details])).toEqual([
-      ['workspace.updated', { fields: ['cwd', 'metadata'] }],
-      ['workspace.archived', {}],
-      ['workspace.updated', { fields: ['status'] }],
-    ]);
-    expect((await operator.get(`/execution-workspaces/${body.id}`)).body).toMatchObject({ status: 'active' });
-  });
-
-  it("are an operator's to change, and do not exist for strangers", async () => {
-    const { body } = await create({ name: 'guarded' });
-    const agent = operator.as(await agentToken(companyId));
-    const stranger = operator.as(await agentToken(await makeCompany()));
-    expect((await agent.get(`/execution-workspaces/${body.id}`)).status).toBe(200);
-    expect((await agent.patch(`/execution-workspaces/${body.id}`, { name: 'x' })).status).toBe(403);
-    expect((await stranger.get(`/execution-workspaces/${body.id}`)).status).toBe(404);
-    expect((await stranger.patch(`/execution-workspaces/${body.id}`, { name: 'x' })).status).toBe(404);
-    expect((await stranger.get(`/companies/${companyId}/execution-workspaces`)).status).toBe(404);
   });
 });

@@ -144,12 +144,13 @@ describe('the lease of a running run', () => {
   });
 
   it('taken away just after its holder recorded the end changes nothing of that', async () => {
-    const { run } = await started(await agentThatOnce('sleep 1'));
+    const { run } = await started(await agentThatOnce(tally.untilTold));
     const [lease] = await user.leases(run.id);
     // Both ask for the run's row, and get it in the order in which they asked.
     const holder = await holdTransaction(app.database, 'select 1 from heartbeat_runs where id = $1 for update', [
       run.id,
     ]);
+    await tally.goOn();
     await waiting(1);
     const release = user.api.post(`/environment-leases/${lease.id}/release`, { force: true });
     await waiting(2);
@@ -170,8 +171,9 @@ describe('the lease of a running run', () => {
   it('run out and not reaped yet takes no end from its holder', async () => {
     const reap = jest.spyOn(app.get(ReapLeases), 'reap').mockResolvedValue(0);
     const end = endOfNext();
-    const { run } = await started(await agentThatOnce('sleep 0.3; exit 0'));
+    const { run } = await started(await agentThatOnce(tally.untilTold));
     await expire(run.id);
+    await tally.goOn();
     expect(await end).toBeInstanceOf(LeaseLostError);
     expect(await user.run(run.id)).toMatchObject({ status: 'running', exitCode: null });
     reap.mockRestore();

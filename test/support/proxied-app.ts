@@ -46,6 +46,15 @@ export class Tally {
     return `[ $(wc -l < '${this.file}') -le 1 ]`;
   }
 
+  /** Shell that waits until it is told to go on. */
+  get untilTold(): string {
+    return `until [ -e '${this.file}.told' ]; do sleep 0.05; done`;
+  }
+
+  goOn(): Promise<void> {
+    return appendFile(`${this.file}.told`, '');
+  }
+
   async count(): Promise<number> {
     return (await readFile(this.file, 'utf8')).split('\n').length - 1;
   }

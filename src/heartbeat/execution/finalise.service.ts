@@ -42,8 +42,9 @@ export class FinaliseService {
   ) {}
 
   /**
-   * Ends run and lease together, and stores the rest of the log with that. Tries until it is committed or the lease is lost: renewals go on meanwhile. An outcome
-   * that the database keeps refusing is given up for one that says so. What the run must not show is not in it.
+   * Ends run and lease together, and stores the rest of the log with that. Tries until it is committed or the lease is
+   * lost: renewals go on meanwhile. A log, and then an outcome, that the database keeps refusing is given up; the outcome for
+   * one that says so. What the run must not show is not in it.
    * @throws LeaseLostError when somebody else ended the run, or the lease ran out before the end could be recorded.
    */
   async finalise(run: ClaimedRun, outcome: RunOutcome): Promise<void> {
@@ -60,7 +61,10 @@ export class FinaliseService {
         if (this.running.isLost(run)) throw new LeaseLostError(run.lease.id);
         if (!isConnectionLost(error)) errors += 1;
         if (errors > MAX_ERRORS) throw error;
-        if (errors === MAX_ERRORS_WITH_LOG) sent = { ...sent, log: null };
+        if (errors === MAX_ERRORS_WITH_LOG && sent.log) {
+          this.logger.error({ runId: run.id }, 'The end of a log could not be stored');
+          sent = { ...sent, log: null };
+        }
         if (errors === MAX_ERRORS) sent = failedOutcome('finalise_failed', 'The end of the run could not be recorded');
         this.logger.warn({ err: error, runId: run.id, errors }, 'The end of a run could not be recorded yet');
         await delay(PAUSE_MS);

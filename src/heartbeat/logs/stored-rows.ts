@@ -6,7 +6,7 @@ interface Rows {
   readonly rows: readonly LogRow[];
 }
 
-/** Rows as two values: where and how long each is, as JSON, and the content of all of them; one by one it would double in size. */
+/** Rows as two values: what each is, as JSON, and the content of all of them, which would double in size one by one. */
 export function packed(of: readonly Rows[]): { rows: string; content: Buffer } {
   let start = 1; // positions in SQL count from 1
   const rows = of.flatMap(({ runId, rows }) =>
@@ -28,8 +28,8 @@ export function packed(of: readonly Rows[]): { rows: string; content: Buffer } {
 /**
  * The statement that stores packed rows of some runs, for a `with` clause. Repeating it changes nothing.
  * @param runs a query of the ids of runs whose rows may be stored.
- * @param content and
- * @param rows the places of the values.
+ * @param content where the packed content stands in the statement: `$8`, say.
+ * @param rows where the rows do.
  */
 export const storeRows = (runs: string, content: string, rows: string): string => `
   insert into heartbeat_run_log_chunks (run_id, stream_offset, stream, written_at, content)

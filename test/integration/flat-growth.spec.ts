@@ -73,6 +73,14 @@ describe('the cost of a statement', () => {
     expect(verified.filter(({ found }) => found > 0)).toEqual([]);
   });
 
+  it('is that of logs, too: of what is stored while a run goes on, and with its end', () => {
+    const texts = statements
+      .map(({ text }) => text)
+      .filter((text) => text.includes('insert into heartbeat_run_log_chunks'));
+    const ends = texts.filter((text) => text.includes('finished_at = clock_timestamp()'));
+    expect([ends.length > 0, texts.length > ends.length]).toEqual([true, true]);
+  });
+
   it('does not grow with the tables, whatever is read, run or looked for', async () => {
     expect(await growing()).toEqual([]);
   });
@@ -105,7 +113,9 @@ async function runThrough(app: TestApp, names: DataNames, captured: CapturedStat
   await user.api.patch(`/agents/${names.agentId}`, { adapterConfig: { command: 'true' } });
   const ended = await user.wake(names.agentId);
   const { companyId } = names;
-  const failing = await user.wake(await user.agent(companyId, 'exit 1'), { payload: { issueId: names.issueId } });
+  // Says one thing that is stored while it runs, and one that is stored with its end.
+  const talkative = await user.agent(companyId, 'echo one; sleep 1; echo two; exit 1');
+  const failing = await user.wake(talkative, { payload: { issueId: names.issueId } });
   await user.wake(names.agentId, { payload: { issueId: names.issueId } });
   await user.ended(ended.id);
   await user.ended(failing.id);

@@ -13,7 +13,7 @@ const MAX_UNANSWERED = 5;
 
 /** Beside this file, built (`.js`) or not: Node runs either. */
 const PROGRAM = fileURLToPath(new URL(`./guard-program${/\.\w+$/.exec(import.meta.url)![0]}`, import.meta.url));
-/** Forking a process costs by its size: the guard, which forks for each command, is kept small. */
+/** It does little, and keeps nothing: it is kept small. */
 const FLAGS = ['--max-semi-space-size=1'];
 
 export interface GuardProcessOptions {

@@ -9,6 +9,7 @@ import { Socket } from 'node:net';
 import { bootClock } from './boot-clock.ts';
 import { LineReader } from './line-reader.ts';
 import type { GuardMessage, GuardReport, Hold, StartMessage } from './messages.js';
+import type { Exit } from './posix-spawn.ts';
 import { bootId, isReused, statOf } from './process-table.ts';
 import { JournalWriter, removeJournal, removeOutputs } from './runner-journal.ts';
 import { isGroupThere, startGroup } from './start-group.ts';
@@ -62,26 +63,27 @@ async function startWaiting(): Promise<void> {
 async function start(message: StartMessage): Promise<void> {
   const { id } = message;
   try {
-    const child = await startGroup(message, outputPath, () => {
+    const beforeStart = () => {
       // Whoever comes after runner and guard knows of it before it is there, by the lease in its environment.
       if ((holds.get(id)?.deadline ?? 0) <= bootClock()) throw new Error('its lease has run out');
       record(() => journal.note(id));
-    });
-    const groupId = child.pid!;
+    };
+    const groupId = await startGroup(message, outputPath, beforeStart, (exit) => hasExited(id, groupId, exit));
     const startTime = statOf(groupId)?.startTime ?? null;
     Object.assign(holds.get(id)!, { groupId, startTime });
     record(() => journal.note(id));
-    child.once('exit', (exitCode, signal) => {
-      const groupHasEnded = !isGroupThere(groupId);
-      if (groupHasEnded) drop(id);
-      report({ type: 'exited', id, exitCode, signal, groupHasEnded });
-    });
     report({ type: 'started', id, groupId, startTime });
   } catch (error) {
     drop(id);
     const { code = null, message: text } = error as NodeJS.ErrnoException;
     report({ type: 'failed', id, code, message: text });
   }
+}
+
+function hasExited(id: string, groupId: number, exit: Exit): void {
+  const groupHasEnded = !isGroupThere(groupId);
+  if (groupHasEnded) drop(id);
+  report({ type: 'exited', id, ...exit, groupHasEnded });
 }
 
 function drop(id: string): void {

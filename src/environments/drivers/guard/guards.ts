@@ -9,7 +9,7 @@ import { journalsIn } from './runner-journal.js';
 /** A guard starts one program after the other, and waits for each to be in its place: so many slots keep one busy. */
 const SLOTS_OF_A_GUARD = 64;
 
-/** The guards of this runner: one, and more where it has many slots, but not more than can fork at the same time. */
+/** The guards of this runner: one, and more where it has many slots, but not more than can work at the same time. */
 @Injectable()
 export class Guards {
   private all: readonly ProcessGuard[] = [];

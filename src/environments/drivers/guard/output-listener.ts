@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { outputHeader, type OutputName } from './messages.js';
 import { removeOutputs } from './runner-journal.js';
 
@@ -26,9 +26,6 @@ export class OutputListener {
   /** @param path tried first: it may be too long for a socket, or on a file system that knows none. */
   static async open(path: string): Promise<OutputListener> {
     const server = createServer({ allowHalfOpen: true });
-    if (process.platform === 'win32') {
-      return new OutputListener(server, await listen(server, `\\\\.\\pipe\\berth-${basename(dirname(path))}`));
-    }
     try {
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       return new OutputListener(server, await listen(server, path));
@@ -69,6 +66,6 @@ export class OutputListener {
 async function listen(server: Server, path: string): Promise<string> {
   server.listen(path);
   await once(server, 'listening');
-  if (process.platform !== 'win32') await chmod(path, 0o600);
+  await chmod(path, 0o600);
   return path;
 }

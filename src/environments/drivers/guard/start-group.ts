@@ -1,33 +1,35 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { outputHeader, type OutputName, type StartMessage } from './messages.ts';
+import { startProgram, type Exit } from './posix-spawn.ts';
 
 /**
  * Starts a command as the leader of a process group. Its streams are connections to the runner, which this process does
  * not read: nothing that a program writes passes through here.
  * @param outputPath where the runner listens for them.
  * @param beforeStart called right before; what it throws keeps the program from being started.
+ * @param onExit called when the leader has ended.
+ * @returns the group's id.
  * @throws the system's error when the program cannot be started; an Error without a code for what goes wrong around it.
  */
 export async function startGroup(
   { id, program, args, cwd, env }: StartMessage,
   outputPath: string,
   beforeStart: () => void,
-): Promise<ChildProcess> {
+  onExit: (exit: Exit) => void,
+): Promise<number> {
   const outputs = await connectOutputs(outputPath, id);
   try {
     beforeStart();
-    const child = spawn(program, args, { cwd, env, stdio: ['ignore', ...outputs], detached: true });
-    if (child.pid === undefined) await once(child, 'spawn');
-    // Whatever goes wrong with a running child shows in how it ends.
-    child.on('error', () => {});
-    return child;
+    const [stdout, stderr] = outputs.map(descriptorOf);
+    return startProgram({ program, args, cwd, env, stdout, stderr }, onExit);
   } finally {
     // The child has its own by now.
     for (const output of outputs) output.destroy();
   }
 }
+
+/** Node says it of files, and of a connection only here. */
+const descriptorOf = (socket: Socket) => (socket as unknown as { _handle: { fd: number } })._handle.fd;
 
 async function connectOutputs(path: string, id: string): Promise<Socket[]> {
   const names: OutputName[] = ['stdout', 'stderr'];

@@ -16,7 +16,7 @@ import {
   HeartbeatSucceeded,
   HeartbeatTimedOut,
 } from '../runs/heartbeat.events.js';
-import { Runner, STARTS_CHANNEL, STOPS_CHANNEL } from './runner.js';
+import { ROOM_CHANNEL, Runner, STARTS_CHANNEL, STOPS_CHANNEL } from './runner.js';
 
 /** Wakes runners, here and in other processes, when something was committed that may let a run start or have to stop. */
 @Injectable()
@@ -29,6 +29,17 @@ export class DispatchTriggers {
   @AfterCommit(HeartbeatInvoked)
   @AfterCommit(HeartbeatQueued)
   @AfterCommit(HeartbeatRetryScheduled)
+  // So may what an operator changes.
+  @AfterCommit(AgentResumed)
+  @AfterCommit(AgentUpdated)
+  @AfterCommit(CompanyUpdated)
+  @AfterCommit(EnvironmentActivated)
+  @AfterCommit(EnvironmentUpdated)
+  aRunMayStart(): void {
+    this.runner.lookForStarts();
+    this.notifications.notify(STARTS_CHANNEL);
+  }
+
   // The end of a run frees room under its agent's and company's caps.
   @AfterCommit(HeartbeatSucceeded)
   @AfterCommit(HeartbeatFailed)
@@ -41,15 +52,9 @@ export class DispatchTriggers {
   // So does what its end left behind, under its environment's capacity.
   @AfterCommit(PlaceGone)
   @AfterCommit(PlaceForgotten)
-  // So may what an operator changes.
-  @AfterCommit(AgentResumed)
-  @AfterCommit(AgentUpdated)
-  @AfterCommit(CompanyUpdated)
-  @AfterCommit(EnvironmentActivated)
-  @AfterCommit(EnvironmentUpdated)
-  aRunMayStart(): void {
+  thereMayBeRoom(): void {
     this.runner.lookForStarts();
-    this.notifications.notify(STARTS_CHANNEL);
+    this.notifications.notify(this.runner.isClaiming ? ROOM_CHANNEL : STARTS_CHANNEL);
   }
 
   @AfterCommit(HeartbeatCancelRequested)

@@ -20,8 +20,13 @@ const WOKEN_BY_A_START = 2;
 /** How often at least the renewer is called in the life of a lease. */
 const CALLS_PER_LEASE = 6;
 
+/** Room that was made elsewhere is left to whoever made it for so long, in milliseconds. */
+const ROOM_ELSEWHERE_MS = 250;
+
 /** Channel on which processes tell each other that a run may be able to start. */
 export const STARTS_CHANNEL = 'berth_starts';
+/** The same of a run that may have room now, by a process that looks for one itself. */
+export const ROOM_CHANNEL = 'berth_room';
 /** Channel on which processes tell each other that somebody wants a running run to stop. */
 export const STOPS_CHANNEL = 'berth_stops';
 
@@ -31,6 +36,8 @@ export class Runner implements BeforeApplicationShutdown {
   private readonly logger = new Logger(Runner.name);
   private readonly starts = new Nudge();
   private readonly stops = new Nudge();
+  private roomElsewhere: NodeJS.Timeout | undefined;
+  private started = false;
   private draining = false;
   private stopping = false;
   private slotsClosed = false;
@@ -51,15 +58,29 @@ export class Runner implements BeforeApplicationShutdown {
 
   /** Begins to claim and execute; called once everything listens. */
   start(): void {
+    this.started = true;
     this.notifications.listen(STARTS_CHANNEL, (byThisProcess) => byThisProcess || this.lookForStarts());
+    this.notifications.listen(ROOM_CHANNEL, (byThisProcess) => byThisProcess || this.lookForStartsSoon());
     this.notifications.listen(STOPS_CHANNEL, (byThisProcess) => byThisProcess || this.lookForStops());
     this.slots = this.work();
     this.watcher = this.watch();
   }
 
+  /** Whether slots here look for a run when they are free: the one that has ended a run does so at once. */
+  get isClaiming(): boolean {
+    return this.started && !this.draining;
+  }
+
   /** A run may be able to start now: one slot looks, and wakes others where there is more to do. */
   lookForStarts(): void {
+    clearTimeout(this.roomElsewhere);
+    this.roomElsewhere = undefined;
     this.starts.one();
+  }
+
+  /** Once for all that is said of it meanwhile, or every end of a run would make every runner look. */
+  private lookForStartsSoon(): void {
+    this.roomElsewhere ??= setTimeout(() => this.lookForStarts(), ROOM_ELSEWHERE_MS).unref();
   }
 
   /** A running run may have to stop now, or have been ended by somebody else. */

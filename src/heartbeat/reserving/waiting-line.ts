@@ -3,7 +3,7 @@ import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/comm
 import { DatabaseNotifications } from '../../database/notifications.js';
 import { DispatchTriggers } from '../execution/dispatch-triggers.js';
 import { Nudge } from '../execution/nudge.js';
-import { STARTS_CHANNEL } from '../execution/runner.js';
+import { ROOM_CHANNEL, STARTS_CHANNEL } from '../execution/runner.js';
 import type { QueuePlace } from './grant-lease.js';
 import { LeaseRequests } from './lease-requests.js';
 import type { LeaseWish } from './lease-wish.js';
@@ -110,13 +110,15 @@ export class WaitingLine implements BeforeApplicationShutdown {
   }
 
   private async look(): Promise<void> {
-    const unlisten = this.notifications.listen(STARTS_CHANNEL, () => this.changes.all());
+    const heard = [STARTS_CHANNEL, ROOM_CHANNEL].map((channel) => {
+      return this.notifications.listen(channel, () => this.changes.all());
+    });
     while (this.waiters.size > 0 && !this.stopping) {
       const { count } = this.changes;
       await Promise.all([this.nudgeWhoMayGo(), delay(SHORTEST_MS)]);
       await this.changes.since(count, POLL_MS);
     }
-    unlisten();
+    for (const unlisten of heard) unlisten();
     this.loop = null;
   }
 

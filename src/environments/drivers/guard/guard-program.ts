@@ -3,7 +3,7 @@
  * runner cannot, because it is frozen or was killed. Started by `GuardProcess`; told what to do on its standard input,
  * one `GuardMessage` a line; answers on descriptor 3, one `GuardReport` a line; says on its standard error what it ended.
  *
- * It imports nothing but its neighbours, by names under which Node also finds them unbuilt.
+ * It imports its neighbours only, by names under which Node also finds them unbuilt, and what those need.
  */
 import { Socket } from 'node:net';
 import { bootClock } from './boot-clock.ts';

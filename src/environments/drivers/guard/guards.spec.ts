@@ -55,7 +55,7 @@ describe(Guards.name, () => {
     expect(guards.next()).toBe(guards.next());
   });
 
-  it('are no more than can fork at the same time', async () => {
+  it('are no more than can work at the same time', async () => {
     await start(100_000);
     await expectGuards(availableParallelism());
   });

@@ -17,6 +17,12 @@ export default {
       from: { path: `^src/${name}/` },
       to: { path: '^src/', pathNot: `^src/(${reachable(name).join('|')})/` },
     })),
+    {
+      name: 'only-the-guard-calls-c',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/environments/drivers/guard/(guard-program|start-group|posix-spawn)[.]ts$' },
+      to: { path: 'posix-spawn|node_modules/koffi' },
+    },
     { name: 'no-test-code', severity: 'error', from: { path: '^src/' }, to: { path: '^test/' } },
   ],
   options: {

@@ -1,8 +1,10 @@
 import { jest } from '@jest/globals';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseNotifications } from '../../src/database/notifications.js';
+import { ExecutionServer } from '../../src/heartbeat/execution/execution.server.js';
 import { Nudge } from '../../src/heartbeat/execution/nudge.js';
 import { ROOM_CHANNEL, Runner, STARTS_CHANNEL } from '../../src/heartbeat/execution/runner.js';
+import { LeaseRequests } from '../../src/heartbeat/reserving/lease-requests.js';
 import { eventually } from '../support/eventually.js';
 import { anyDriverIsLocal, Fleet } from '../support/fleet.js';
 import { HeldAdapter } from '../support/held-adapter.js';
@@ -11,62 +13,105 @@ import { startTestApp, type TestApp } from '../support/test-app.js';
 
 const LONG_MS = 60_000;
 const ROOM_ELSEWHERE_MS = 250;
+/** A slot in each process. */
+const CONFIG = { roles: new Set(['api', 'runner'] as const), runnerSlots: 1 };
 
-/** Two processes with a slot each, neither of which looks by itself: what starts, starts because of what was said. */
+/** Neither process looks by itself: what starts, starts because of what was said. */
 describe('room that was made in another process', () => {
   let maker: TestApp;
   let other: TestApp;
-  let held: HeldAdapter;
+  let heldHere: HeldAdapter;
+  let heldThere: HeldAdapter;
   let fleet: Fleet;
+  let busy: string;
 
   beforeAll(async () => {
     const since = Reflect.get(Nudge.prototype, 'since');
     jest.spyOn(Nudge.prototype, 'since').mockImplementation(function (this: Nudge, seen) {
       return since.call(this, seen, LONG_MS);
     });
-    const config = { roles: new Set(['api', 'runner'] as const), runnerSlots: 1 };
-    maker = await startTestApp({ config });
-    other = await startTestApp({ config, database: maker.database });
-    anyDriverIsLocal(maker, other);
-    held = new HeldAdapter(maker, other);
+    maker = await startTestApp({ config: CONFIG });
+    heldHere = new HeldAdapter(maker);
     fleet = new Fleet(maker, await new Fleet(maker, '').user.company());
+    [busy] = await fleet.wake(await fleet.agent(), 1);
+    await executed(heldHere, busy);
+    other = await startTestApp({ config: CONFIG, database: maker.database });
+    heldThere = new HeldAdapter(other);
+    anyDriverIsLocal(maker, other);
   });
   afterAll(async () => {
-    held.letGo();
+    for (const held of [heldHere, heldThere]) held.letGo();
     jest.restoreAllMocks();
     await other.close();
     await maker.close();
   });
 
-  const look = () => jest.spyOn(other.get(Runner), 'lookForStarts');
-  const executed = (runId: string) =>
+  const executed = (held: HeldAdapter, runId: string) =>
     eventually(
       async () => held.executed,
       (runs) => runs.includes(runId),
     );
-
+  /** Waits until the first call has come, and has been answered. */
+  async function firstOf(spy: { mock: { results: { value: unknown }[] } }): Promise<void> {
+    await eventually(
+      async () => spy.mock.results.length,
+      (calls) => calls > 0,
+    );
+    await spy.mock.results[0].value;
+  }
   async function callersOf(name: string): Promise<Callers> {
     const environmentId = await fleet.create('environments', { name, driver: 'other', capacity: 1 });
     return new Callers(maker, fleet.user.api, fleet.companyId, environmentId);
   }
-
-  /** A run that waits for what a caller has reserved. */
-  async function waiting(name: string) {
-    const callers = await callersOf(name);
-    const { environmentId } = callers;
-    const lease = await callers.acquire();
-    const [runId] = await fleet.wake(await fleet.agent(1, { defaultEnvironmentId: environmentId }), 1);
-    // Whoever looks for it because it came has looked.
-    await delay(500);
-    return { runId, release: () => callers.release(lease) };
+  /** What is said of the release of a lease, once something has come of it. */
+  async function saidOf(release: () => Promise<void>, outcome: () => Promise<unknown>) {
+    const notify = jest.spyOn(maker.get(DatabaseNotifications), 'notify');
+    await release();
+    await outcome();
+    const channels = notify.mock.calls.map(([channel]) => channel);
+    notify.mockRestore();
+    return [ROOM_CHANNEL, STARTS_CHANNEL].filter((channel) => channels.includes(channel));
   }
+
+  it('is used at once where its maker has no slot for it', async () => {
+    const callers = await callersOf('for a run');
+    const lease = await callers.acquire();
+    const dispatch = jest.spyOn(other.get(ExecutionServer), 'dispatch');
+    const defaultEnvironmentId = callers.environmentId;
+    const [runId] = await fleet.wake(await fleet.agent(1, { defaultEnvironmentId }), 1);
+    await firstOf(dispatch);
+    expect(heldThere.executed).toEqual([]);
+    const said = await saidOf(
+      () => callers.release(lease),
+      () => executed(heldThere, runId),
+    );
+    expect(said).toEqual([STARTS_CHANNEL]);
+    heldThere.succeed(runId);
+    await fleet.user.ended(runId);
+  });
+
+  it('lets in a caller who waits there, although its maker looks for a run', async () => {
+    const dispatch = jest.spyOn(maker.get(ExecutionServer), 'dispatch');
+    heldHere.succeed(busy);
+    await firstOf(dispatch);
+    const callers = await callersOf('for callers');
+    const lease = await callers.acquire();
+    const look = jest.spyOn(other.get(LeaseRequests), 'look');
+    const next = await callers.queue('next', {}, new Fleet(other, '').user.api);
+    await firstOf(look);
+    const said = await saidOf(
+      () => callers.release(lease),
+      async () => expect(await next.answer).toMatchObject({ status: 201 }),
+    );
+    expect(said).toEqual([ROOM_CHANNEL]);
+  });
 
   it('is looked for once in a while, however often it is said', async () => {
     const looks: number[] = [];
-    const original = Reflect.get(Runner.prototype, 'lookForStarts');
-    const looking = look().mockImplementation(() => {
+    const lookForStarts = Reflect.get(Runner.prototype, 'lookForStarts');
+    const looking = jest.spyOn(other.get(Runner), 'lookForStarts').mockImplementation(() => {
       looks.push(performance.now());
-      original.call(other.get(Runner));
+      return lookForStarts.call(other.get(Runner));
     });
     for (let times = 0; times < 30; times++) {
       maker.get(DatabaseNotifications).notify(ROOM_CHANNEL);
@@ -81,40 +126,5 @@ describe('room that was made in another process', () => {
     // A timer may fire a millisecond early.
     const between = looks.slice(1).map((at, index) => at - looks[index]);
     expect(Math.min(...between)).toBeGreaterThanOrEqual(ROOM_ELSEWHERE_MS - 1);
-  });
-
-  it('is used there in the end, where whoever made it cannot use it', async () => {
-    const looking = look().mockImplementation(() => undefined);
-    const [busy] = await fleet.wake(await fleet.agent(), 1);
-    await executed(busy);
-    looking.mockRestore();
-    const { runId, release } = await waiting('first');
-    const notify = jest.spyOn(maker.get(DatabaseNotifications), 'notify');
-    await release();
-    await executed(runId);
-    expect(notify.mock.calls.flat()).toContain(ROOM_CHANNEL);
-    expect(notify.mock.calls.flat()).not.toContain(STARTS_CHANNEL);
-    notify.mockRestore();
-    held.succeed(runId);
-    await fleet.user.ended(runId);
-  });
-
-  it('lets in a caller who waits there', async () => {
-    const callers = await callersOf('for callers');
-    const lease = await callers.acquire();
-    const next = await callers.queue('next', {}, new Fleet(other, '').user.api);
-    await delay(500);
-    await callers.release(lease);
-    expect(await next.answer).toMatchObject({ status: 201 });
-  });
-
-  it('is used at once where whoever made it starts nothing any more', async () => {
-    const { runId, release } = await waiting('second');
-    const notify = jest.spyOn(maker.get(DatabaseNotifications), 'notify');
-    await maker.get(Runner).drain(AbortSignal.abort());
-    await release();
-    await executed(runId);
-    expect(notify.mock.calls.flat()).toContain(STARTS_CHANNEL);
-    expect(notify.mock.calls.flat()).not.toContain(ROOM_CHANNEL);
   });
 });

@@ -29,7 +29,7 @@ export class DispatchTriggers {
   @AfterCommit(HeartbeatInvoked)
   @AfterCommit(HeartbeatQueued)
   @AfterCommit(HeartbeatRetryScheduled)
-  // So may what an operator changes.
+  // An operator can let runs start that could not.
   @AfterCommit(AgentResumed)
   @AfterCommit(AgentUpdated)
   @AfterCommit(CompanyUpdated)
@@ -40,21 +40,20 @@ export class DispatchTriggers {
     this.notifications.notify(STARTS_CHANNEL);
   }
 
-  // The end of a run frees room under its agent's and company's caps.
+  // The end of a run frees room under its agent's and company's caps…
   @AfterCommit(HeartbeatSucceeded)
   @AfterCommit(HeartbeatFailed)
   @AfterCommit(HeartbeatTimedOut)
   @AfterCommit(HeartbeatCancelled)
-  // So does the end of what no run held, or of what it held besides.
+  // …and so does the end of what no run held, or of what it held besides…
   @AfterCommit(LeaseReleased)
   @AfterCommit(LeaseExpired)
   @AfterCommit(LeaseFailed)
-  // So does what its end left behind, under its environment's capacity.
+  // …and of what that left behind, under its environment's capacity.
   @AfterCommit(PlaceGone)
   @AfterCommit(PlaceForgotten)
   thereMayBeRoom(): void {
-    this.runner.lookForStarts();
-    this.notifications.notify(this.runner.isClaiming ? ROOM_CHANNEL : STARTS_CHANNEL);
+    this.notifications.notify(this.runner.lookForStarts() ? ROOM_CHANNEL : STARTS_CHANNEL);
   }
 
   @AfterCommit(HeartbeatCancelRequested)

@@ -9,15 +9,20 @@ export class Nudge {
     this.wake(Infinity);
   }
 
-  /** For what one of them may be enough for; the others sleep on, unless that one wakes them. */
-  one(): void {
+  /**
+   * For what one of them may be enough for; the others sleep on, unless that one wakes them.
+   * @returns whether one slept.
+   */
+  one(): boolean {
     this.count += 1;
-    this.wake(1);
+    return this.wake(1) > 0;
   }
 
-  /** Wakes so many of those that sleep. */
-  wake(most: number): void {
-    for (const wake of this.waiting.splice(0, most)) wake();
+  /** Wakes so many of those that sleep. @returns how many did. */
+  wake(most: number): number {
+    const woken = this.waiting.splice(0, most);
+    for (const wake of woken) wake();
+    return woken.length;
   }
 
   /** Resolves at the first nudge after `seen` of them, or after `timeoutMs`. */

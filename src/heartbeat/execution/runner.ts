@@ -25,7 +25,7 @@ const ROOM_ELSEWHERE_MS = 250;
 
 /** Channel on which processes tell each other that a run may be able to start. */
 export const STARTS_CHANNEL = 'berth_starts';
-/** The same of a run that may have room now, by a process that looks for one itself. */
+/** Channel on which a process says that there may be room for a run, and that a slot of its own looks for one. */
 export const ROOM_CHANNEL = 'berth_room';
 /** Channel on which processes tell each other that somebody wants a running run to stop. */
 export const STOPS_CHANNEL = 'berth_stops';
@@ -37,7 +37,6 @@ export class Runner implements BeforeApplicationShutdown {
   private readonly starts = new Nudge();
   private readonly stops = new Nudge();
   private roomElsewhere: NodeJS.Timeout | undefined;
-  private started = false;
   private draining = false;
   private stopping = false;
   private slotsClosed = false;
@@ -58,7 +57,6 @@ export class Runner implements BeforeApplicationShutdown {
 
   /** Begins to claim and execute; called once everything listens. */
   start(): void {
-    this.started = true;
     this.notifications.listen(STARTS_CHANNEL, (byThisProcess) => byThisProcess || this.lookForStarts());
     this.notifications.listen(ROOM_CHANNEL, (byThisProcess) => byThisProcess || this.lookForStartsSoon());
     this.notifications.listen(STOPS_CHANNEL, (byThisProcess) => byThisProcess || this.lookForStops());
@@ -66,16 +64,14 @@ export class Runner implements BeforeApplicationShutdown {
     this.watcher = this.watch();
   }
 
-  /** Whether slots here look for a run when they are free: the one that has ended a run does so at once. */
-  get isClaiming(): boolean {
-    return this.started && !this.draining;
-  }
-
-  /** A run may be able to start now: one slot looks, and wakes others where there is more to do. */
-  lookForStarts(): void {
+  /**
+   * A run may be able to start now: one slot looks, and wakes others where there is more to do.
+   * @returns whether a slot was free for it.
+   */
+  lookForStarts(): boolean {
     clearTimeout(this.roomElsewhere);
     this.roomElsewhere = undefined;
-    this.starts.one();
+    return this.starts.one();
   }
 
   /** Once for all that is said of it meanwhile, or every end of a run would make every runner look. */

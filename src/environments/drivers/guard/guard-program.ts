@@ -9,10 +9,10 @@ import { Socket } from 'node:net';
 import { bootClock } from './boot-clock.ts';
 import { LineReader } from './line-reader.ts';
 import type { GuardMessage, GuardReport, Hold, StartMessage } from './messages.js';
-import type { Exit } from './posix-spawn.ts';
-import { bootId, isReused, statOf } from './process-table.ts';
+import { collectPrograms, type Exit } from './posix-spawn.ts';
+import { bootId, isGroupThere, isReused, statOf } from './process-table.ts';
 import { JournalWriter, removeJournal, removeOutputs } from './runner-journal.ts';
-import { isGroupThere, startGroup } from './start-group.ts';
+import { startGroup } from './start-group.ts';
 
 /**
  * Timers stand still while the machine is suspended, so none may be long: this bounds how late after a resume a deadline
@@ -147,6 +147,7 @@ function say(sentence: string): void {
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
 // Nobody may be left to hear it.
 process.stderr.on('error', () => {});
+collectPrograms();
 reports.on('error', () => {});
 const lines = new LineReader();
 process.stdin.setEncoding('utf8');

@@ -1,6 +1,6 @@
-import { accessSync, constants as files, existsSync, statSync } from 'node:fs';
+import { constants as files, existsSync } from 'node:fs';
 import { constants as system } from 'node:os';
-import { resolve } from 'node:path';
+import { isAbsolute } from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
 
@@ -21,35 +21,45 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
-// Of <spawn.h>, <fcntl.h> and <sys/wait.h>, where Linux and macOS agree unless they are told apart.
+// Of <spawn.h>, <fcntl.h> and <sys/wait.h>, on Linux.
 const SETSIGDEF = 0x04;
-const SETSID = process.platform === 'darwin' ? 0x400 : 0x80;
+const SETSID = 0x80;
 const F_SETFL = 4;
 const WNOHANG = 1;
 /** Where `execvp(3)` looks without a PATH. */
 const DEFAULT_PATH = '/bin:/usr/bin';
+const { EACCES, EINVAL, ENODEV, ENOENT, ENOEXEC, ENOTDIR, ESTALE, ETIMEDOUT } = system.errno;
+/** What makes it look further on. */
+const PASSED_OVER: readonly number[] = [EACCES, ENODEV, ENOENT, ENOTDIR, ESTALE, ETIMEDOUT];
 /** More than any C library takes for one of its structures here (336 bytes, glibc). */
 const STRUCTURE_BYTES = 1024;
 
+if (process.platform !== 'linux') throw new Error('Programs are started on Linux only');
 const libc = koffi.load(null);
-const spawn = libc.func(
+const c = (definition: string) => libc.func(definition) as (...values: unknown[]) => number;
+const spawn = c(
   'int posix_spawn(_Out_ int *pid, const char *path, void *actions, void *attributes, const char **argv, const char **envp)',
 );
-const initActions = libc.func('int posix_spawn_file_actions_init(void *actions)');
-const destroyActions = libc.func('int posix_spawn_file_actions_destroy(void *actions)');
-const addChdir = libc.func('int posix_spawn_file_actions_addchdir_np(void *actions, const char *path)');
-const addOpen = libc.func('int posix_spawn_file_actions_addopen(void *actions, int fd, const char *path, int, int)');
-const addDup2 = libc.func('int posix_spawn_file_actions_adddup2(void *actions, int fd, int newFd)');
-const waitPid = libc.func('int waitpid(int pid, _Out_ int *status, int options)');
-const fcntl = libc.func('int fcntl(int fd, int command, ...)');
+const initActions = c('int posix_spawn_file_actions_init(void *actions)');
+const destroyActions = c('int posix_spawn_file_actions_destroy(void *actions)');
+const addChdir = c('int posix_spawn_file_actions_addchdir_np(void *actions, const char *path)');
+const addOpen = c('int posix_spawn_file_actions_addopen(void *actions, int fd, const char *path, int, int)');
+const addDup2 = c('int posix_spawn_file_actions_adddup2(void *actions, int fd, int newFd)');
+const waitPid = c('int waitpid(int pid, _Out_ int *status, int options)');
+const fcntl = c('int fcntl(int fd, int command, ...)');
 
 const actions: unknown = koffi.alloc('char', STRUCTURE_BYTES);
 const attributes = inASessionOfItsOwn();
-const signalNames = new Map(Object.entries(system.signals).map(([name, signal]) => [signal, name as NodeJS.Signals]));
+/** Two have a second name, which comes later. */
+const signalNames = new Map(
+  Object.entries(system.signals)
+    .map(([name, signal]): [number, NodeJS.Signals] => [signal, name as NodeJS.Signals])
+    .reverse(),
+);
 const running = new Map<number, (exit: Exit) => void>();
 
 /**
- * Starts a program with `posix_spawn(3)` (POSIX.1-2024; `addchdir` as glibc 2.29, musl 1.1.24 and macOS 10.15 have it),
+ * Starts a program with `posix_spawn(3)` (POSIX.1-2024; `addchdir` as glibc 2.29 and musl 1.1.24 have it),
  * which lends the child the caller's memory until it has become its program. Node's own `spawn` copies it first, with
  * `fork(2)`, and that costs more than all the rest.
  * @param onExit called once, when it has ended.
@@ -58,49 +68,51 @@ const running = new Map<number, (exit: Exit) => void>();
  */
 export function startProgram(command: Program, onExit: (exit: Exit) => void): number {
   const { program, args, cwd, env } = command;
-  const path = locate(program, cwd, env.PATH);
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  if ([path, cwd, ...args, ...variables].some((text) => text.includes('\0'))) {
-    throw failure(program, system.errno.EINVAL);
+  if ([program, cwd, ...args, ...variables].some((text) => text.includes('\0'))) throw failure(program, EINVAL);
+  let why = ENOENT;
+  for (const path of placesOf(program, env.PATH)) {
+    // Only spares the attempt.
+    if (!existsSync(isAbsolute(path) ? path : `${cwd}/${path}`)) continue;
+    let [error, pid] = spawnAt(path, [program, ...args], variables, command);
+    // A script that does not say what it is for.
+    if (error === ENOEXEC) [error, pid] = spawnAt('/bin/sh', ['/bin/sh', path, ...args], variables, command);
+    if (error === 0) {
+      running.set(pid, onExit);
+      return pid;
+    }
+    if (!PASSED_OVER.includes(error)) throw failure(program, error);
+    if (why !== EACCES) why = error;
   }
-  let [error, pid] = call(command, path, [program, ...args], variables);
-  // A script that does not say what it is for, as `execvp(3)` has it.
-  if (error === system.errno.ENOEXEC) [error, pid] = call(command, '/bin/sh', ['/bin/sh', path, ...args], variables);
-  if (error !== 0) throw failure(program, error);
-  running.set(pid, onExit);
-  return pid;
+  throw failure(program, why);
 }
 
-function call({ cwd, stdout, stderr }: Program, path: string, argv: string[], envp: string[]): [number, number] {
-  // Node's own are never waited for; a program expects that it may wait.
-  for (const fd of [stdout, stderr]) fcntl(fd, F_SETFL, 'int', 0);
+/** Collects children that have ended, from now on: all that this process has must be of `startProgram`. */
+export function collectPrograms(): void {
+  process.on('SIGCHLD', collect);
+}
+
+/** Where `execvp(3)` looks for it: by the PATH of the child, seen from where that starts. */
+function placesOf(program: string, path = DEFAULT_PATH): string[] {
+  if (program.includes('/')) return [program];
+  return path.split(':').map((directory) => `${directory || '.'}/${program}`);
+}
+
+/** @returns the system's error, 0 for none, and the pid. */
+function spawnAt(path: string, argv: string[], envp: string[], { cwd, stdout, stderr }: Program): [number, number] {
+  // Node's connections never block (O_NONBLOCK); a program expects that its output does.
+  for (const fd of [stdout, stderr]) check(fcntl(fd, F_SETFL, 'int', 0) === -1 ? koffi.errno() : 0);
   const pid = [0];
-  initActions(actions);
+  check(initActions(actions));
   try {
-    addChdir(actions, cwd);
-    addOpen(actions, 0, '/dev/null', files.O_RDONLY, 0);
-    addDup2(actions, stdout, 1);
-    addDup2(actions, stderr, 2);
-    const error = spawn(pid, path, actions, attributes, [...argv, null], [...envp, null]) as number;
+    check(addChdir(actions, cwd));
+    check(addOpen(actions, 0, '/dev/null', files.O_RDONLY, 0));
+    check(addDup2(actions, stdout, 1));
+    check(addDup2(actions, stderr, 2));
+    const error = spawn(pid, path, actions, attributes, [...argv, null], [...envp, null]);
     return [error, pid[0]];
   } finally {
     destroyActions(actions);
-  }
-}
-
-/** As `execvp(3)` finds it: by the PATH of the child, seen from where that starts. */
-function locate(program: string, cwd: string, path = DEFAULT_PATH): string {
-  if (program.includes('/')) return program;
-  const places = path.split(':').map((directory) => resolve(cwd, directory, program));
-  return places.find(isExecutable) ?? places.find(existsSync) ?? places[0];
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, files.X_OK);
-    return statSync(path).isFile();
-  } catch {
-    return false;
   }
 }
 
@@ -108,19 +120,19 @@ function isExecutable(path: string): boolean {
 function inASessionOfItsOwn(): unknown {
   const made: unknown = koffi.alloc('char', STRUCTURE_BYTES);
   const signals: unknown = koffi.alloc('char', STRUCTURE_BYTES);
-  libc.func('int posix_spawnattr_init(void *attributes)')(made);
-  libc.func('int posix_spawnattr_setflags(void *attributes, short flags)')(made, SETSID | SETSIGDEF);
-  libc.func('int sigfillset(void *signals)')(signals);
-  libc.func('int posix_spawnattr_setsigdefault(void *attributes, void *signals)')(made, signals);
+  check(c('int posix_spawnattr_init(void *attributes)')(made));
+  check(c('int posix_spawnattr_setflags(void *attributes, short flags)')(made, SETSID | SETSIGDEF));
+  check(c('int sigfillset(void *signals)')(signals));
+  check(c('int posix_spawnattr_setsigdefault(void *attributes, void *signals)')(made, signals));
   koffi.free(signals);
   return made;
 }
 
-/** All children of this process are its own: one signal can stand for several that have ended. */
+/** One signal can stand for several that have ended. */
 function collect(): void {
   const status = [0];
   for (;;) {
-    const pid = waitPid(-1, status, WNOHANG) as number;
+    const pid = waitPid(-1, status, WNOHANG);
     if (pid <= 0) return;
     running.get(pid)?.(exitOf(status[0]));
     running.delete(pid);
@@ -140,4 +152,7 @@ function failure(program: string, errno: number): Error {
   return Object.assign(new Error(`spawn ${program} ${code}`), { code });
 }
 
-process.on('SIGCHLD', collect);
+/** Of what prepares a start, which could only go wrong for want of memory. */
+function check(errno: number): void {
+  if (errno !== 0) throw new Error(`it could not be prepared: ${getSystemErrorName(-errno)}`);
+}

@@ -68,3 +68,13 @@ function read(file: string): string | null {
     return null;
   }
 }
+
+/** Whether the group has members, be they only waiting for their collection. */
+export function isGroupThere(groupId: number): boolean {
+  try {
+    return process.kill(-groupId, 0);
+  } catch (error) {
+    // EPERM: there are members, and they have become another user's.
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}

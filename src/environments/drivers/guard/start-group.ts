@@ -28,7 +28,7 @@ export async function startGroup(
   }
 }
 
-/** Node says it of files, and of a connection only here. */
+/** Node documents the descriptors of files, but not those of connections. */
 const descriptorOf = (socket: Socket) => (socket as unknown as { _handle: { fd: number } })._handle.fd;
 
 async function connectOutputs(path: string, id: string): Promise<Socket[]> {
@@ -49,14 +49,4 @@ function connectOutput(path: string, header: string): Promise<Socket> {
     socket.pause();
     socket.write(header, (error) => (error ? reject(error) : resolve(socket)));
   });
-}
-
-/** Whether the group has members, be they only waiting for their collection. */
-export function isGroupThere(groupId: number): boolean {
-  try {
-    return process.kill(-groupId, 0);
-  } catch (error) {
-    // EPERM: there are members, and they have become another user's.
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }

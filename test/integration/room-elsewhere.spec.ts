@@ -13,8 +13,7 @@ import { startTestApp, type TestApp } from '../support/test-app.js';
 
 const LONG_MS = 60_000;
 const ROOM_ELSEWHERE_MS = 250;
-/** A slot in each process. */
-const CONFIG = { roles: new Set(['api', 'runner'] as const), runnerSlots: 1 };
+const roles = new Set(['api', 'runner'] as const);
 
 /** Neither process looks by itself: what starts, starts because of what was said. */
 describe('room that was made in another process', () => {
@@ -23,19 +22,19 @@ describe('room that was made in another process', () => {
   let heldHere: HeldAdapter;
   let heldThere: HeldAdapter;
   let fleet: Fleet;
-  let busy: string;
+  let busy: string[];
 
   beforeAll(async () => {
     const since = Reflect.get(Nudge.prototype, 'since');
     jest.spyOn(Nudge.prototype, 'since').mockImplementation(function (this: Nudge, seen) {
       return since.call(this, seen, LONG_MS);
     });
-    maker = await startTestApp({ config: CONFIG });
+    maker = await startTestApp({ config: { roles, runnerSlots: 2 } });
     heldHere = new HeldAdapter(maker);
     fleet = new Fleet(maker, await new Fleet(maker, '').user.company());
-    [busy] = await fleet.wake(await fleet.agent(), 1);
-    await executed(heldHere, busy);
-    other = await startTestApp({ config: CONFIG, database: maker.database });
+    busy = await fleet.wake(await fleet.agent(), 2);
+    for (const runId of busy) await executed(heldHere, runId);
+    other = await startTestApp({ config: { roles, runnerSlots: 1 }, database: maker.database });
     heldThere = new HeldAdapter(other);
     anyDriverIsLocal(maker, other);
   });
@@ -63,10 +62,10 @@ describe('room that was made in another process', () => {
     const environmentId = await fleet.create('environments', { name, driver: 'other', capacity: 1 });
     return new Callers(maker, fleet.user.api, fleet.companyId, environmentId);
   }
-  /** What is said of the release of a lease, once something has come of it. */
-  async function saidOf(release: () => Promise<void>, outcome: () => Promise<unknown>) {
+  /** What is said of room that is made, once something has come of it. */
+  async function saidOf(make: () => Promise<void>, outcome: () => Promise<unknown>) {
     const notify = jest.spyOn(maker.get(DatabaseNotifications), 'notify');
-    await release();
+    await make();
     await outcome();
     const channels = notify.mock.calls.map(([channel]) => channel);
     notify.mockRestore();
@@ -92,7 +91,7 @@ describe('room that was made in another process', () => {
 
   it('lets in a caller who waits there, although its maker looks for a run', async () => {
     const dispatch = jest.spyOn(maker.get(ExecutionServer), 'dispatch');
-    heldHere.succeed(busy);
+    heldHere.succeed(busy[0]);
     await firstOf(dispatch);
     const callers = await callersOf('for callers');
     const lease = await callers.acquire();
@@ -104,6 +103,16 @@ describe('room that was made in another process', () => {
       async () => expect(await next.answer).toMatchObject({ status: 201 }),
     );
     expect(said).toEqual([ROOM_CHANNEL]);
+  });
+
+  it('is left to one free slot of its maker, whatever has ended together', async () => {
+    const runner = maker.get(Runner);
+    // The other one is busy; this one sleeps sooner or later.
+    const twiceInATurn = await eventually(
+      async () => [runner.lookForStarts(), runner.lookForStarts()],
+      ([first]) => first,
+    );
+    expect(twiceInATurn).toEqual([true, true]);
   });
 
   it('is looked for once in a while, however often it is said', async () => {

@@ -37,6 +37,8 @@ export class Runner implements BeforeApplicationShutdown {
   private readonly starts = new Nudge();
   private readonly stops = new Nudge();
   private roomElsewhere: NodeJS.Timeout | undefined;
+  /** A slot was woken in this turn of the event loop: it looks after all that was committed by then. */
+  private looks = false;
   private draining = false;
   private stopping = false;
   private slotsClosed = false;
@@ -66,12 +68,16 @@ export class Runner implements BeforeApplicationShutdown {
 
   /**
    * A run may be able to start now: one slot looks, and wakes others where there is more to do.
-   * @returns whether a slot was free for it.
+   * @returns whether a slot was free for it. Several events of one commit need one.
    */
   lookForStarts(): boolean {
     clearTimeout(this.roomElsewhere);
     this.roomElsewhere = undefined;
-    return this.starts.one();
+    if (this.starts.one()) {
+      this.looks = true;
+      setImmediate(() => (this.looks = false));
+    }
+    return this.looks;
   }
 
   /** Once for all that is said of it meanwhile, or every end of a run would make every runner look. */

@@ -147,8 +147,8 @@ function say(sentence: string): void {
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
 // Nobody may be left to hear it.
 process.stderr.on('error', () => {});
-collectPrograms();
 reports.on('error', () => {});
+collectPrograms();
 const lines = new LineReader();
 process.stdin.setEncoding('utf8');
 process.stdin.on('data', (text: string) => {

@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 
 const PERIOD_MS = 5_000;
 /** The share of one core that the process may have used over a period in which it counts as idle. */
-const IDLE_SHARE = 0.1;
+const IDLE_SHARE = 0.02;
 /** A collection holds the process up for some 50 ms: not for less than this. */
 const WORTHWHILE_BYTES = 16 * 1024 * 1024;
 

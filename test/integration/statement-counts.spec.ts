@@ -38,7 +38,7 @@ describe('what is sent to the database', () => {
     Promise.all(runs.map((run) => app.get(FinaliseService).finalise(run, outcome.succeeded())));
 
   it('by a wake', async () => {
-    expect(await countSent(() => wake(1))).toEqual({ roundTrips: 4, statements: 4, commits: 1 });
+    expect(await countSent(() => wake(1))).toEqual({ roundTrips: 3, statements: 4, commits: 1 });
     await end(await start(1));
   });
 

@@ -14,7 +14,8 @@ import { QueueRooms, takeRoom, type QueueRoom } from './queue-room.js';
 import { SkippedWakes } from './skipped-wakes.js';
 import { mergeWake, type Wish } from '../runs/wake-context.js';
 import { AgentNotWakeableError, WakeIssueUnknownError, WakeOthersForbiddenError } from './wake-errors.js';
-import { issueKey, taskKey, WakeLocks, type LiveRun, type LockedAgent, type OwnTask } from './wake-locks.js';
+import { issueKey, taskKey, WakeLocks } from './wake-locks.js';
+import type { HeldForWakes, LiveRun, LockedAgent, WakeTarget } from './wake-locks.js';
 import type { Wake, WakeAnswer } from './wake.js';
 import { WakeupRequest } from '../runs/wakeup-request.entity.js';
 
@@ -60,8 +61,14 @@ export class WakeDecisions {
    * @returns for each what became of it, or why it is refused.
    */
   async decide(batch: AskedWake[]): Promise<(WakeAnswer | DomainError)[]> {
-    const admitted = await this.admit(batch);
-    const live = await this.liveRunsFor(admitted.filter((one) => 'agent' in one));
+    const held = await this.locks.hold(batch.map(targetOf));
+    const admitted = batch.map((asked) => admit(asked, held));
+    const wanted = admitted.filter((one): one is Admitted => 'agent' in one && one.refusal === null);
+    const rooms = await this.rooms.of(
+      wanted.map(({ agent }) => agent),
+      wanted.every(({ asked }) => !asked.isOptional),
+    );
+    const live = { ...held, rooms };
     const answers: (WakeAnswer | DomainError)[] = [];
     for (const one of admitted) {
       answers.push('agent' in one ? await runInScope(one.asked.scope, () => this.decideOne(one, live)) : one);
@@ -69,44 +76,11 @@ export class WakeDecisions {
     return answers;
   }
 
-  private async admit(batch: AskedWake[]): Promise<(Admitted | DomainError)[]> {
-    const agents = await this.locks.agents([...new Set(batch.map(({ wake }) => wake.agentId))]);
-    const issues = await this.locks.issues(
-      batch.flatMap(({ wake }) => {
-        const agent = agents.get(wake.agentId);
-        const { issueId: reference } = wake.payload;
-        return agent && typeof reference === 'string' ? [{ companyId: agent.company_id, reference }] : [];
-      }),
-    );
-    return batch.map((asked) => {
-      const agent = agents.get(asked.wake.agentId);
-      if (!agent) return new NotFoundError('Agent');
-      const forbidden = asked.isOptional ? null : whyForbidden(agent, asked.scope.actor);
-      if (forbidden) return forbidden;
-      const { issueId: reference = null } = asked.wake.payload;
-      const issueId = typeof reference === 'string' ? issues.get(issueKey(agent.company_id, reference)) : null;
-      if (reference !== null && !issueId) return new WakeIssueUnknownError(textOf(reference));
-      return { asked, agent, issueId: issueId ?? null, refusal: whyPointless(agent, asked.wake) };
-    });
-  }
-
-  private async liveRunsFor(admitted: Admitted[]): Promise<LiveRuns> {
-    const wanted = admitted.filter(({ refusal }) => refusal === null);
-    return {
-      byIssue: await this.locks.liveRuns([...new Set(wanted.flatMap(({ issueId }) => issueId ?? []))]),
-      byTask: await this.locks.waitingRuns(wanted.filter(({ issueId }) => issueId === null).map(taskOf)),
-      rooms: await this.rooms.of(
-        wanted.map(({ agent }) => agent),
-        wanted.every(({ asked }) => !asked.isOptional),
-      ),
-    };
-  }
-
   private async decideOne(admitted: Admitted, runs: LiveRuns): Promise<WakeAnswer | DomainError> {
     const { asked, agent, refusal, issueId } = admitted;
     const { wake } = asked;
     if (refusal) return this.skips.skip(agent, wake, issueId, refusal);
-    const live = issueId ? runs.byIssue.get(issueId) : runs.byTask.get(taskKey(taskOf(admitted)));
+    const live = issueId ? runs.byIssue.get(issueId) : runs.byTask.get(taskKey(targetOf(asked)));
     // The beats of a timer are not collected: what waits already stands for all of them.
     if (live && wake.source === 'timer') {
       const waits = live.status === 'scheduled_retry' ? 'retry_scheduled' : 'run_already_queued';
@@ -138,7 +112,7 @@ export class WakeDecisions {
     const { id, agentId: agent_id, status, contextSnapshot: context_snapshot } = run;
     const live = { id, agent_id, status, context_snapshot };
     if (admitted.issueId) runs.byIssue.set(admitted.issueId, live);
-    else runs.byTask.set(taskKey(taskOf(admitted)), live);
+    else runs.byTask.set(taskKey(targetOf(admitted.asked)), live);
     return { wakeupRequestId: wish.id, status: 'queued', reason: wish.reason ?? null, runId: id, run };
   }
 
@@ -191,9 +165,26 @@ function withComments(wish: Wish): Wish {
 
 const textOf = (reference: unknown) => (typeof reference === 'string' ? reference : JSON.stringify(reference));
 
-function taskOf({ asked: { wake }, agent }: Admitted): OwnTask {
-  const key = typeof wake.payload.taskKey === 'string' ? wake.payload.taskKey : null;
-  return { companyId: agent.company_id, agentId: agent.id, taskKey: key, isTimer: wake.source === 'timer' };
+function targetOf({ wake }: AskedWake): WakeTarget {
+  const { issueId: issue, taskKey: key } = wake.payload;
+  return {
+    agentId: wake.agentId,
+    issue: typeof issue === 'string' ? issue : null,
+    taskKey: typeof key === 'string' ? key : null,
+    isTimer: wake.source === 'timer',
+  };
+}
+
+/** @returns why it is refused, or with what it may be decided about. */
+function admit(asked: AskedWake, { agents, issues }: HeldForWakes): Admitted | DomainError {
+  const agent = agents.get(asked.wake.agentId);
+  if (!agent) return new NotFoundError('Agent');
+  const forbidden = asked.isOptional ? null : whyForbidden(agent, asked.scope.actor);
+  if (forbidden) return forbidden;
+  const { issueId: reference = null } = asked.wake.payload;
+  const issueId = typeof reference === 'string' ? issues.get(issueKey(agent.id, reference)) : null;
+  if (reference !== null && !issueId) return new WakeIssueUnknownError(textOf(reference));
+  return { asked, agent, issueId: issueId ?? null, refusal: whyPointless(agent, asked.wake) };
 }
 
 /** Whether the caller may, and the agent ever can, be woken; a wish that only fails now is skipped instead. */

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from '@mikro-orm/postgresql';
 import { validate } from 'uuid';
+import { answers } from '../../database/answers.js';
 import { queueRoomOf } from './queue-room.js';
 import type { ContextSnapshot, RunStatus } from '../runs/heartbeat-run.entity.js';
 
@@ -25,22 +26,54 @@ export interface LiveRun {
   context_snapshot: ContextSnapshot;
 }
 
-/** What the waiting run of an agent is looked for by, where a wake names no issue. */
-export interface OwnTask {
-  readonly companyId: string;
+/** What a wake is about: an issue that its payload names, or else a task of the agent's own. */
+export interface WakeTarget {
   readonly agentId: string;
+  /** The issue's id or identifier; null for a task of the agent's own. */
+  readonly issue: string | null;
   readonly taskKey: string | null;
   /** The scheduled retry of an earlier beat counts: else each beat of an outage would leave a chain of retries of its own. */
   readonly isTimer: boolean;
 }
+
+type IssueTarget = WakeTarget & { readonly issue: string };
+
+/** What is held for deciding about wakes. */
+export interface HeldForWakes {
+  readonly agents: Map<string, LockedAgent>;
+  /** The ids of the issues that there are, by `issueKey`. */
+  readonly issues: Map<string, string>;
+  /** The live run of an issue, by its id. */
+  readonly byIssue: Map<string, LiveRun>;
+  /** The run of no issue that waits already, by `taskKey`. */
+  readonly byTask: Map<string, LiveRun>;
+}
+
+/** The issues i that are named, each in the company of the agent that is woken for it. */
+const NAMED_ISSUES = `jsonb_to_recordset(?::jsonb) as x("agentId" uuid, issue text, id uuid)
+  join agents a on a.id = x."agentId"
+  join issues i on i.company_id = a.company_id and (i.id = x.id or i.identifier = x.issue) and i.deleted_at is null`;
 
 /** Holds what decides about wakes: agents, then issues, then runs, each kind in one statement and in the order of ids. */
 @Injectable()
 export class WakeLocks {
   constructor(private readonly em: EntityManager) {}
 
+  /** All of it is asked for at once: no statement needs to be told what the one before it found. */
+  async hold(targets: readonly WakeTarget[]): Promise<HeldForWakes> {
+    const ofIssues = targets.filter((target): target is IssueTarget => target.issue !== null);
+    const ofNone = targets.filter(({ issue }) => issue === null);
+    const [agents, issues, byIssue, byTask] = await answers([
+      this.agents([...new Set(targets.map(({ agentId }) => agentId))]),
+      this.issues(ofIssues),
+      this.liveRuns(ofIssues),
+      this.waitingRuns(ofNone),
+    ]);
+    return { agents, issues, byIssue, byTask };
+  }
+
   /** Deleted ones too: they are terminated, and can still be the assignees of issues that something happens to. */
-  async agents(ids: string[]): Promise<Map<string, LockedAgent>> {
+  private async agents(ids: string[]): Promise<Map<string, LockedAgent>> {
     const rows = await this.em.execute<LockedAgent[]>(
       `with companies_of as materialized (
          select id, status, max_queued_runs, ${queueRoomOf('c')} as queue_room from companies c
@@ -54,55 +87,49 @@ export class WakeLocks {
     return new Map(rows.map((row) => [row.id, row]));
   }
 
-  /** @returns the ids of those that there are, by company and reference (an id or an identifier). */
-  async issues(references: { companyId: string; reference: string }[]): Promise<Map<string, string>> {
-    if (references.length === 0) return new Map();
-    const wanted = references.map(({ companyId, reference }) => ({
-      companyId,
-      reference,
-      id: validate(reference) ? reference : null,
-    }));
-    const rows = await this.em.execute<{ id: string; companyId: string; reference: string }[]>(
-      `select i.id, x."companyId", x.reference
-       from jsonb_to_recordset(?::jsonb) as x("companyId" uuid, reference text, id uuid)
-       join issues i on i.company_id = x."companyId" and (i.id = x.id or i.identifier = x.reference) and i.deleted_at is null
-       order by i.id for no key update of i`,
-      [JSON.stringify(wanted)],
+  private async issues(targets: readonly IssueTarget[]): Promise<Map<string, string>> {
+    if (targets.length === 0) return new Map();
+    const rows = await this.em.execute<{ id: string; agentId: string; issue: string }[]>(
+      `select i.id, x."agentId", x.issue from ${NAMED_ISSUES} order by i.id for no key update of i`,
+      [named(targets)],
     );
-    return new Map(rows.map(({ id, companyId, reference }) => [issueKey(companyId, reference), id]));
+    return new Map(rows.map(({ id, agentId, issue }) => [issueKey(agentId, issue), id]));
   }
 
-  /** The live runs of issues, by issue. */
-  async liveRuns(issueIds: string[]): Promise<Map<string, LiveRun>> {
-    if (issueIds.length === 0) return new Map();
+  private async liveRuns(targets: readonly IssueTarget[]): Promise<Map<string, LiveRun>> {
+    if (targets.length === 0) return new Map();
     const rows = await this.em.execute<(LiveRun & { issue_id: string })[]>(
       `select id, agent_id, issue_id, status, context_snapshot from heartbeat_runs
-       where issue_id = any(?::uuid[]) and status in ('queued', 'running') order by id for no key update`,
-      [`{${issueIds.join(',')}}`],
+       where issue_id = any(array(select i.id from ${NAMED_ISSUES})) and status in ('queued', 'running')
+       order by id for no key update`,
+      [named(targets)],
     );
     return new Map(rows.map((row) => [row.issue_id, row]));
   }
 
-  /** For each of the tasks the run of no issue that waits for its agent already, if there is one. */
-  async waitingRuns(tasks: OwnTask[]): Promise<Map<string, LiveRun>> {
-    if (tasks.length === 0) return new Map();
+  private async waitingRuns(targets: readonly WakeTarget[]): Promise<Map<string, LiveRun>> {
+    if (targets.length === 0) return new Map();
     const rows = await this.em.execute<(LiveRun & { task: string })[]>(
       `select x.task, r.id, r.agent_id, r.status, r.context_snapshot
-       from jsonb_to_recordset(?::jsonb) as x(task text, "companyId" uuid, "agentId" uuid, "taskKey" text, "isTimer" boolean)
+       from jsonb_to_recordset(?::jsonb) as x(task text, "agentId" uuid, "taskKey" text, "isTimer" boolean)
+       join agents a on a.id = x."agentId"
        cross join lateral (
          select id, agent_id, status, context_snapshot from heartbeat_runs
-         where company_id = x."companyId" and agent_id = x."agentId" and status in ('queued', 'scheduled_retry') and issue_id is null
+         where company_id = a.company_id and agent_id = a.id and status in ('queued', 'scheduled_retry') and issue_id is null
            and context_snapshot ->> 'taskKey' is not distinct from x."taskKey"
            and (status = 'queued' or invocation_source = 'timer' and x."isTimer")
          order by due_at limit 1 for no key update) r`,
-      [JSON.stringify(tasks.map((task) => ({ task: taskKey(task), ...task })))],
+      [JSON.stringify(targets.map((target) => ({ task: taskKey(target), ...target })))],
     );
     return new Map(rows.map(({ task, ...run }) => [task, run]));
   }
 }
 
-/** Names an issue as a wake names it. */
-export const issueKey = (companyId: string, reference: string) => `${companyId} ${reference}`;
+const named = (targets: readonly IssueTarget[]) =>
+  JSON.stringify(targets.map(({ agentId, issue }) => ({ agentId, issue, id: validate(issue) ? issue : null })));
+
+/** Names an issue as a wake of the agent names it. */
+export const issueKey = (agentId: string, issue: string) => `${agentId} ${issue}`;
 
 /** Names a task of an agent's own. */
-export const taskKey = ({ agentId, taskKey: key, isTimer }: OwnTask) => JSON.stringify([agentId, key, isTimer]);
+export const taskKey = ({ agentId, taskKey: key, isTimer }: WakeTarget) => JSON.stringify([agentId, key, isTimer]);

@@ -20,8 +20,11 @@ export default {
     {
       name: 'only-the-guard-calls-c',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/environments/drivers/guard/(guard-program|start-group|posix-spawn)[.]ts$' },
-      to: { path: 'posix-spawn|node_modules/koffi' },
+      from: {
+        path: '^src/',
+        pathNot: '^src/environments/drivers/guard/(guard-program|start-group|posix-spawn|output-connection|libc)[.]ts$',
+      },
+      to: { path: 'guard/(posix-spawn|output-connection|libc)|node_modules/koffi' },
     },
     { name: 'no-test-code', severity: 'error', from: { path: '^src/' }, to: { path: '^test/' } },
   ],

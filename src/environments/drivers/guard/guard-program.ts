@@ -6,6 +6,7 @@
  * It imports its neighbours only, by names under which Node also finds them unbuilt, and what those need.
  */
 import { Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { bootClock } from './boot-clock.ts';
 import { LineReader } from './line-reader.ts';
 import type { GuardMessage, GuardReport, Hold, StartMessage } from './messages.js';
@@ -56,11 +57,14 @@ function take(message: GuardMessage): void {
 async function startWaiting(): Promise<void> {
   if (isStarting) return;
   isStarting = true;
-  for (let next = waiting.shift(); next; next = waiting.shift()) await start(next);
+  for (let next = waiting.shift(); next; next = waiting.shift()) {
+    start(next);
+    await nextTurn();
+  }
   isStarting = false;
 }
 
-async function start(message: StartMessage): Promise<void> {
+function start(message: StartMessage): void {
   const { id } = message;
   try {
     const beforeStart = () => {
@@ -68,7 +72,7 @@ async function start(message: StartMessage): Promise<void> {
       if ((holds.get(id)?.deadline ?? 0) <= bootClock()) throw new Error('its lease has run out');
       record(() => journal.note(id));
     };
-    const groupId = await startGroup(message, outputPath, beforeStart, (exit) => hasExited(id, groupId, exit));
+    const groupId = startGroup(message, outputPath, beforeStart, (exit) => hasExited(id, groupId, exit));
     const startTime = statOf(groupId)?.startTime ?? null;
     Object.assign(holds.get(id)!, { groupId, startTime });
     record(() => journal.note(id));

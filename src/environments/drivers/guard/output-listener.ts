@@ -9,6 +9,12 @@ import { removeOutputs } from './runner-journal.js';
 const ID_LENGTH = crypto.randomUUID().length;
 const HEADER_LENGTH = outputHeader(crypto.randomUUID(), 'stdout').length;
 
+/**
+ * Connections that may wait to be taken: two for each command that the guard starts while this process is busy. Of more,
+ * and of more than the system allows (`net.core.somaxconn`, 4096 as a rule), the guard is refused.
+ */
+const BACKLOG = 4096;
+
 type Deliver = (name: OutputName, stream: Socket) => void;
 
 /** Receives the output of commands that the guard starts: each stream is a connection that begins with its header. */
@@ -64,7 +70,7 @@ export class OutputListener {
 
 /** Only this user can connect, and every connection has to name what nobody can guess. */
 async function listen(server: Server, path: string): Promise<string> {
-  server.listen(path);
+  server.listen({ path, backlog: BACKLOG });
   await once(server, 'listening');
   await chmod(path, 0o600);
   return path;

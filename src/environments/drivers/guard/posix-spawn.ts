@@ -3,6 +3,7 @@ import { constants as system } from 'node:os';
 import { isAbsolute } from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
+import { c, check } from './libc.ts';
 
 /** A program to start: the first of a new session, its standard input empty. */
 export interface Program {
@@ -21,10 +22,9 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
-// Of <spawn.h>, <fcntl.h> and <sys/wait.h>, on Linux.
+// Of <spawn.h> and <sys/wait.h>, on Linux.
 const SETSIGDEF = 0x04;
 const SETSID = 0x80;
-const F_SETFL = 4;
 const WNOHANG = 1;
 /** Where `execvp(3)` looks without a PATH. */
 const DEFAULT_PATH = '/bin:/usr/bin';
@@ -34,9 +34,6 @@ const PASSED_OVER: readonly number[] = [EACCES, ENODEV, ENOENT, ENOTDIR, ESTALE,
 /** More than any C library takes for one of its structures here (336 bytes, glibc). */
 const STRUCTURE_BYTES = 1024;
 
-if (process.platform !== 'linux') throw new Error('Programs are started on Linux only');
-const libc = koffi.load(null);
-const c = (definition: string) => libc.func(definition) as (...values: unknown[]) => number;
 const spawn = c(
   'int posix_spawn(_Out_ int *pid, const char *path, void *actions, void *attributes, const char **argv, const char **envp)',
 );
@@ -46,7 +43,6 @@ const addChdir = c('int posix_spawn_file_actions_addchdir_np(void *actions, cons
 const addOpen = c('int posix_spawn_file_actions_addopen(void *actions, int fd, const char *path, int, int)');
 const addDup2 = c('int posix_spawn_file_actions_adddup2(void *actions, int fd, int newFd)');
 const waitPid = c('int waitpid(int pid, _Out_ int *status, int options)');
-const fcntl = c('int fcntl(int fd, int command, ...)');
 
 const actions: unknown = koffi.alloc('char', STRUCTURE_BYTES);
 const attributes = inASessionOfItsOwn();
@@ -100,15 +96,13 @@ function placesOf(program: string, path = DEFAULT_PATH): string[] {
 
 /** @returns the system's error, 0 for none, and the pid. */
 function spawnAt(path: string, argv: string[], envp: string[], { cwd, stdout, stderr }: Program): [number, number] {
-  // Node's connections never block (O_NONBLOCK); a program expects that its output does.
-  for (const fd of [stdout, stderr]) check(fcntl(fd, F_SETFL, 'int', 0) === -1 ? koffi.errno() : 0);
   const pid = [0];
-  check(initActions(actions));
+  prepare(initActions(actions));
   try {
-    check(addChdir(actions, cwd));
-    check(addOpen(actions, 0, '/dev/null', files.O_RDONLY, 0));
-    check(addDup2(actions, stdout, 1));
-    check(addDup2(actions, stderr, 2));
+    prepare(addChdir(actions, cwd));
+    prepare(addOpen(actions, 0, '/dev/null', files.O_RDONLY, 0));
+    prepare(addDup2(actions, stdout, 1));
+    prepare(addDup2(actions, stderr, 2));
     const error = spawn(pid, path, actions, attributes, [...argv, null], [...envp, null]);
     return [error, pid[0]];
   } finally {
@@ -120,10 +114,10 @@ function spawnAt(path: string, argv: string[], envp: string[], { cwd, stdout, st
 function inASessionOfItsOwn(): unknown {
   const made: unknown = koffi.alloc('char', STRUCTURE_BYTES);
   const signals: unknown = koffi.alloc('char', STRUCTURE_BYTES);
-  check(c('int posix_spawnattr_init(void *attributes)')(made));
-  check(c('int posix_spawnattr_setflags(void *attributes, short flags)')(made, SETSID | SETSIGDEF));
-  check(c('int sigfillset(void *signals)')(signals));
-  check(c('int posix_spawnattr_setsigdefault(void *attributes, void *signals)')(made, signals));
+  prepare(c('int posix_spawnattr_init(void *attributes)')(made));
+  prepare(c('int posix_spawnattr_setflags(void *attributes, short flags)')(made, SETSID | SETSIGDEF));
+  prepare(c('int sigfillset(void *signals)')(signals));
+  prepare(c('int posix_spawnattr_setsigdefault(void *attributes, void *signals)')(made, signals));
   koffi.free(signals);
   return made;
 }
@@ -152,7 +146,7 @@ function failure(program: string, errno: number): Error {
   return Object.assign(new Error(`spawn ${program} ${code}`), { code });
 }
 
-/** Of what prepares a start, which could only go wrong for want of memory. */
-function check(errno: number): void {
-  if (errno !== 0) throw new Error(`it could not be prepared: ${getSystemErrorName(-errno)}`);
+/** It could only go wrong for want of memory. */
+function prepare(error: number): void {
+  check(error, 'it could not be prepared');
 }

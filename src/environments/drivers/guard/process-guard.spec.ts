@@ -72,6 +72,18 @@ describe(ProcessGuard.name, () => {
   /** A guard is up and starts things. */
   const expectService = async () => expect((await (await run('exit 7')).exited).exitCode).toBe(7);
 
+  it('starts as many as it is told while its runner is too busy to take their output', async () => {
+    await expectService();
+    const told = await Promise.all(
+      Array.from({ length: 300 }, () => run('', { program: '/bin/true', args: [], env: {} })),
+    );
+    // A runner that is held up, by its own work or by the system.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000);
+    await Promise.all(told.map(({ started }) => started));
+    const exits = await Promise.all(told.map(({ exited, outputs }) => outputs.then(() => exited)));
+    expect(exits.filter(({ exitCode }) => exitCode === 0)).toHaveLength(told.length);
+  });
+
   it('ends at the last renewal what was asked for before it was up', async () => {
     const deadline = bootClock() + 700;
     const child = await run(LASTING, { deadline });

@@ -1,6 +1,6 @@
 import type { Benchmark, Findings, Setting } from './benchmark.ts';
 import { Cluster } from './cluster.ts';
-import { latencies } from './heartbeat/start-latency.ts';
+import { startedOf } from './heartbeat/start-latency.ts';
 import { Servers } from './heartbeat/servers.ts';
 import { TELLS_TIME, Workload } from './heartbeat/workload.ts';
 import { spawnBurst } from './heartbeat/spawn-floor.ts';
@@ -71,7 +71,10 @@ async function burst(cluster: Cluster, { quick, say }: Setting): Promise<Record<
   });
   return await interleave(quick ? 1 : 5, {
     floor: async () => round(await spawnBurst(BURST)),
-    berth: async () => round(await latencies(cluster, await workload.together(BURST))),
+    berth: async () => {
+      const started = await startedOf(cluster, await workload.together(BURST));
+      return round(started.map(({ sinceWoken }) => sinceWoken));
+    },
   });
 }
 

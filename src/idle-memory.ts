@@ -2,16 +2,17 @@ import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 const PERIOD_MS = 5_000;
-/** The share of one core that the process may have used over a period in which it counts as idle. */
-const IDLE_SHARE = 0.02;
-/** A collection holds the process up for some 50 ms: not for less than this. */
+/** The share of one core that the process may have used over a period in which it counts as idle; at rest it uses 2 %. */
+const IDLE_SHARE = 0.03;
+/** A collection holds the process up for some 130 ms: not for less than this. */
 const WORTHWHILE_BYTES = 16 * 1024 * 1024;
 
 /**
  * Gives back the memory that start-up and load have left behind, once this process has next to nothing to do.
  *
- * V8 lets its young generation grow to 64 MB under load, which pays in throughput and is not limited here. It makes
- * that small again only at a full collection, and a server at rest allocates too little to come to one.
+ * V8 lets its young generation grow to 64 MB under load, which pays in throughput and is not limited here. What V8 does
+ * by itself to give memory back (its memory reducer, off by `--no-memory-reducer` in `npm start`) it does whenever little
+ * is allocated: between two runs, and with a thread for each of four helpers, which together held runs up by 50 ms and more.
  */
 export function giveBackMemoryWhenIdle(): void {
   setFlagsFromString('--expose-gc');
@@ -24,7 +25,7 @@ export function giveBackMemoryWhenIdle(): void {
     used = process.cpuUsage();
     const isIdle = (user + system) / 1000 < IDLE_SHARE * PERIOD_MS;
     if (!isIdle || heapBytes() < settledBytes + WORTHWHILE_BYTES) return;
-    collect({ type: 'major' });
+    collect({ type: 'major', flavor: 'last-resort' });
     settledBytes = heapBytes();
   }, PERIOD_MS).unref();
 }

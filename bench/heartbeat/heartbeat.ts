@@ -14,8 +14,6 @@ const CLIENTS = 20;
 const SLOTS = { BERTH_RUNNER_SLOTS: String(CLIENTS) };
 const AGENT = { adapterConfig: { command: '/bin/true' } };
 const RUNNERS = [2, 4, 8];
-/** Runs after which Node has compiled what it executes often: the first seconds of a server's life. */
-const WARM_UP = 1200;
 
 export const heartbeat: Benchmark = {
   name: 'heartbeat',
@@ -25,7 +23,8 @@ export const heartbeat: Benchmark = {
     '`finished_at`. Floor: spawning `/bin/true` from a small Node program, 8 at once, with nothing recorded. The ' +
     'benchmark reads the runs’ ends from the database, every 20 ms, which is not counted. Then the same with one API ' +
     'process and several processes that execute runs. Then wakes at a steady 20 in a second of agents that execute ' +
-    '`date +%s%N`: from before the request was sent to the time that the process itself read; its floor is two prepared ' +
+    '`date +%s%N`, by a server process that has executed some: to the time that the process itself read, from before the ' +
+    'request was sent, and from when its run was queued (before that was committed). Their floor is two prepared ' +
     'statements, each a transaction, from a bare `pg` client, and the same process spawned by Node.',
   run,
 };
@@ -47,9 +46,13 @@ async function run(setting: Setting): Promise<Findings> {
       ]),
       scaling([{ runners: 0, ...alone }, ...several]),
       {
-        title: 'Wake to process start at 20 runs in a second, in ms: the median of rounds',
+        title: 'To process start at 20 runs in a second, in ms: the median of rounds',
         columns: ['', 'runs', 'p50', 'p99', 'slowest of all', 'p50, times the floor’s'],
-        rows: [latencyRow('floor', started.floor, null), latencyRow('Berth', started.berth, started.floor)],
+        rows: [
+          latencyRow('floor', started.floor, null),
+          latencyRow('Berth, from the wake', started.woken, started.floor),
+          latencyRow('Berth, from the queued run', started.queued, started.floor),
+        ],
       },
     ],
     checks: [
@@ -64,14 +67,14 @@ async function run(setting: Setting): Promise<Findings> {
       { kind: 'gate', what: 'WAL bytes of a run', measured: cost.walBytes, atMost: 6144 },
       {
         kind: 'goal',
-        what: 'wake to process start, p50 ms',
-        measured: usual(started.berth, 50),
+        what: 'queued run to process start, p50 ms',
+        measured: usual(started.queued, 50),
         atMost: 10,
       },
       {
         kind: 'goal',
-        what: 'wake to process start, p99 ms',
-        measured: usual(started.berth, 99),
+        what: 'queued run to process start, p99 ms',
+        measured: usual(started.queued, 99),
         atMost: 40,
       },
     ],
@@ -105,7 +108,7 @@ async function closedLoop(cluster: Cluster, runners: number, { quick, say }: Set
   };
   const rounds = quick ? 2 : runners === 0 ? 5 : 3;
   if (runners > 0) return { ...(await interleave(rounds, contenders)), single: [] };
-  if (!quick) await workload.closedLoop(WARM_UP, CLIENTS, meter);
+  if (!quick) await workload.warmUp(CLIENTS);
   return await interleave(rounds, { ...contenders, single: () => workload.closedLoop(runs / 5, 1, meter) });
 }
 

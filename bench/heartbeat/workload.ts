@@ -6,6 +6,8 @@ import type { Round } from '../rounds.ts';
 
 /** How often the database is asked which runs have ended, in milliseconds. */
 const POLL_MS = 20;
+/** Runs in the first seconds of a server's life, in which Node has yet to compile what it executes often. */
+const WARM_UP = 1200;
 
 /** A process that says when it began, in nanoseconds, by the machine's clock. */
 export const TELLS_TIME = { adapterConfig: { command: 'date', args: ['+%s%N'] } };
@@ -56,26 +58,28 @@ export class Workload implements Disposable {
     await this.http.post(`/environments/${environment}/${action}`);
   }
 
+  /** Lets the server execute so many runs that Node has compiled what it executes often. */
+  async warmUp(clients: number): Promise<void> {
+    await this.loop(WARM_UP, clients);
+  }
+
   /** Closed loop: each client wakes its agent when its last run has ended. */
   async closedLoop(runs: number, clients: number, meter: Meter): Promise<Round> {
-    const latencies: number[] = [];
-    let left = runs;
+    let latencies: number[] = [];
     let seconds = 0;
-    const client = async (_: unknown, number: number) => {
-      while (left-- > 0) {
-        const { wokenAt, ended } = await this.wake(number);
-        latencies.push((await ended).finished_at.getTime() - wokenAt);
-      }
-    };
     const cost = await meter.during(async () => {
       const begunAt = performance.now();
-      await Promise.all(Array.from({ length: clients }, client));
+      latencies = await this.loop(runs, clients);
       seconds = (performance.now() - begunAt) / 1000;
     });
     return { operations: runs, seconds, latencies, cost };
   }
 
-  /** Open loop: one wake after the other at a steady pace, whatever becomes of the runs. @returns when each was sent. */
+  /**
+   * Open loop: one wake after the other at a steady pace, whatever becomes of the runs. Nobody asks for their ends meanwhile:
+   * that would take the cores from what is measured.
+   * @returns when each was sent; when all runs are over.
+   */
   async openLoop(runs: number, perSecond: number): Promise<Map<string, number>> {
     const begunAt = performance.now();
     const woken: ReturnType<Workload['wake']>[] = [];
@@ -101,22 +105,39 @@ export class Workload implements Disposable {
     this.http[Symbol.dispose]();
   }
 
+  /** @returns how long each run took, in milliseconds. */
+  private async loop(runs: number, clients: number): Promise<number[]> {
+    const latencies: number[] = [];
+    let left = runs;
+    const client = async (_: unknown, number: number) => {
+      while (left-- > 0) {
+        const { wokenAt, run } = await this.wake(number);
+        latencies.push((await this.end(run)).finished_at.getTime() - wokenAt);
+      }
+    };
+    await Promise.all(Array.from({ length: clients }, client));
+    return latencies;
+  }
+
   private async over(woken: Awaited<ReturnType<Workload['wake']>>[]): Promise<Map<string, number>> {
-    const sent = new Map<string, number>();
-    for (const { wokenAt, ended } of woken) sent.set((await ended).id, wokenAt);
-    return sent;
+    await Promise.all(woken.map(({ run }) => this.end(run)));
+    return new Map(woken.map(({ run, wokenAt }) => [run, wokenAt]));
   }
 
   /** @param task which is never queued twice at once, so that no wake joins another one's run. */
-  private async wake(task: number): Promise<{ wokenAt: number; ended: Promise<Ended> }> {
+  private async wake(task: number): Promise<{ wokenAt: number; run: string }> {
     const agent = this.agents[task % this.agents.length];
     const wokenAt = Date.now();
-    const run = await this.http.post<{ id: string }>(`/agents/${agent}/wakeup`, {
+    const { id: run } = await this.http.post<{ id: string }>(`/agents/${agent}/wakeup`, {
       payload: { taskKey: `task ${task}` },
     });
-    const ended = new Promise<Ended>((resolve) => this.waiting.set(run.id, resolve));
+    return { wokenAt, run };
+  }
+
+  private end(run: string): Promise<Ended> {
+    const ended = new Promise<Ended>((resolve) => this.waiting.set(run, resolve));
     this.polling ??= this.poll();
-    return { wokenAt, ended };
+    return ended;
   }
 
   private async poll(): Promise<void> {

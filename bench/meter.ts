@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { cpuTimes } from './processes.ts';
 
@@ -22,6 +23,9 @@ type Counts = Pick<Cost, 'roundTrips' | 'statements'>;
 /** What the statement of a foreign key looks like, when it is checked at commit and counts as one of its own. */
 const FOREIGN_KEY = '^SELECT .* FROM ONLY ';
 const TRANSACTION = '^(begin|commit|rollback|start transaction|savepoint|release)';
+
+/** Between two looks for whether a record is on disk, in milliseconds. */
+const FLUSH_POLL_MS = 20;
 
 /** Counts what work costs PostgreSQL and the processes that use it, from outside. */
 export class Meter {
@@ -75,6 +79,12 @@ export class Meter {
     return rows[0].lsn;
   }
 
+  /** What is not on disk cannot be looked at: nobody waits for some records, and they follow within a moment. */
+  private async flushed(position: string): Promise<void> {
+    const isFlushed = 'select pg_current_wal_flush_lsn() >= $1::pg_lsn as yes';
+    while (!(await this.watcher.query<{ yes: boolean }>(isFlushed, [position])).rows[0].yes) await delay(FLUSH_POLL_MS);
+  }
+
   /** As `pg_stat_statements` saw them at the top level: what triggers do inside a statement is part of that. */
   private async counts(): Promise<Counts> {
     const { rows } = await this.watcher.query<{ round_trips: string | null; statements: string | null }>(
@@ -90,6 +100,7 @@ export class Meter {
   private async written(from: string, to: string): Promise<Pick<Cost, 'commits' | 'walBytes' | 'fullPageBytes'>> {
     // PostgreSQL refuses to look where there is nothing.
     if (from === to) return { commits: 0, walBytes: 0, fullPageBytes: 0 };
+    await this.flushed(to);
     const { rows } = await this.watcher.query<Record<'commits' | 'bytes' | 'full_pages', string | null>>(
       `select sum(count) filter (where "resource_manager/record_type" = 'Transaction/COMMIT') as commits,
          sum(record_size) as bytes, sum(fpi_size) as full_pages

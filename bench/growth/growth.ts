@@ -24,7 +24,8 @@ export const growth: Benchmark = {
     'What steps and lists cost when there have been 1 million runs and leases and 5 million entries of the record, and ' +
     'when there have been 20,000 runs, enough to fill the same pages; 400 runs are running in both. The median of 20 of each ' +
     'in a round, by turns, in the benchmark’s process over HTTP or as a runner calls them; the median of the rounds’ ' +
-    'ratios. Then reads of a server of its own, 200 in a second by the clock, pages of 50 rows.',
+    'ratios. Then reads of servers of their own, 200 in a second by the clock, pages of 50 rows: of both by turns, and of the ' +
+    'one at size alone.',
   run,
 };
 
@@ -54,8 +55,8 @@ async function run({ quick, say }: Setting): Promise<Findings> {
       },
       {
         kind: 'goal',
-        what: 'reads at size, 200 a second: p99 ms',
-        measured: usual(answered.much.rounds, 99),
+        what: 'reads at size, 200 a second, no other server beside it: p99 ms',
+        measured: usual(answered.alone, 99),
         atMost: 20,
       },
     ],

@@ -21,19 +21,30 @@ interface Answered {
   readonly cost: Cost;
 }
 
-/** Of each side by turns, after a round in which everything is read and planned for the first time. */
+/** How reads went: on both sides by turns, and where there is much once more, with no other server beside it. */
+export interface ReadByTheClock extends Record<Side, Answered> {
+  readonly alone: readonly Round[];
+}
+
+/**
+ * By turns, after a round in which everything is read and planned for the first time. What a server does while it has nothing
+ * to do disturbs the other one there, so that the time of reads is taken of one that is alone, and that has read for a while.
+ */
 export async function readByTheClock(
   little: Loaded,
   much: Loaded,
   { rounds, seconds }: { rounds: number; seconds: number },
-): Promise<Record<Side, Answered>> {
-  await using ofLittle = await Reader.start(little);
+): Promise<ReadByTheClock> {
   await using ofMuch = await Reader.start(much);
+  const ofLittle = await Reader.start(little);
   const taken = await interleave(rounds, {
     little: () => ofLittle.round(seconds),
     much: () => ofMuch.round(seconds),
   });
-  return { little: ofLittle.answered(taken.little), much: ofMuch.answered(taken.much) };
+  const byTurns = { little: ofLittle.answered(taken.little), much: ofMuch.answered(taken.much) };
+  await ofLittle[Symbol.asyncDispose]();
+  const { alone } = await interleave(rounds, { alone: () => ofMuch.round(seconds) });
+  return { ...byTurns, alone };
 }
 
 /** A server on one of the databases, and what it is asked. */

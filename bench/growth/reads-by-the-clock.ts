@@ -21,6 +21,13 @@ interface Answered {
   readonly cost: Cost;
 }
 
+/** How many, and how long each of them. */
+interface Rounds {
+  readonly byTurns: number;
+  readonly alone: number;
+  readonly seconds: number;
+}
+
 /** How reads went: on both sides by turns, and where there is much once more, with no other server beside it. */
 export interface ReadByTheClock extends Record<Side, Answered> {
   readonly alone: readonly Round[];
@@ -30,21 +37,20 @@ export interface ReadByTheClock extends Record<Side, Answered> {
  * By turns, after a round in which everything is read and planned for the first time. What a server does while it has nothing
  * to do disturbs the other one there, so that the time of reads is taken of one that is alone, and that has read for a while.
  */
-export async function readByTheClock(
-  little: Loaded,
-  much: Loaded,
-  { rounds, seconds }: { rounds: number; seconds: number },
-): Promise<ReadByTheClock> {
+export async function readByTheClock(little: Loaded, much: Loaded, rounds: Rounds): Promise<ReadByTheClock> {
   await using ofMuch = await Reader.start(much);
-  const ofLittle = await Reader.start(little);
-  const taken = await interleave(rounds, {
-    little: () => ofLittle.round(seconds),
-    much: () => ofMuch.round(seconds),
-  });
-  const byTurns = { little: ofLittle.answered(taken.little), much: ofMuch.answered(taken.much) };
-  await ofLittle[Symbol.asyncDispose]();
-  const { alone } = await interleave(rounds, { alone: () => ofMuch.round(seconds) });
+  const byTurns = await readByTurns(little, ofMuch, rounds);
+  const { alone } = await interleave(rounds.alone, { alone: () => ofMuch.round(rounds.seconds) });
   return { ...byTurns, alone };
+}
+
+async function readByTurns(little: Loaded, ofMuch: Reader, rounds: Rounds): Promise<Record<Side, Answered>> {
+  await using ofLittle = await Reader.start(little);
+  const taken = await interleave(rounds.byTurns, {
+    little: () => ofLittle.round(rounds.seconds),
+    much: () => ofMuch.round(rounds.seconds),
+  });
+  return { little: ofLittle.answered(taken.little), much: ofMuch.answered(taken.much) };
 }
 
 /** A server on one of the databases, and what it is asked. */

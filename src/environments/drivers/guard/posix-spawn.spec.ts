@@ -48,6 +48,13 @@ describe('a program that is started', () => {
     await chmod(join(home, path), mode);
   }
 
+  it('has each connection for its output once', async () => {
+    const { said } = await run('ls', ['-l', '/proc/self/fd']);
+    const [stdout, stderr, ...others] = said.match(/socket:\[\d+\]/g)!;
+    expect(others).not.toContain(stdout);
+    expect(others).not.toContain(stderr);
+  });
+
   it('is found by its own PATH, seen from where it starts', async () => {
     await script('tools/berth-look', '#!/bin/sh\necho "found as $0"');
     expect(await run('berth-look', [], { PATH: 'nowhere:tools' })).toMatchObject({ said: 'found as tools/berth-look' });

@@ -4,7 +4,7 @@ import { Meter } from '../meter.ts';
 import { costOfOne, interleave, percentile, rate, ratio, roundsTable, slowdown, usual, type Round } from '../rounds.ts';
 import { Servers } from './servers.ts';
 import { spawnRound } from './spawn-floor.ts';
-import { startLatency } from './start-latency.ts';
+import { startLatency, startLatencyOf, type Started } from './start-latency.ts';
 import { Workload } from './workload.ts';
 
 const AGENTS = 4;
@@ -25,17 +25,18 @@ export const heartbeat: Benchmark = {
     'process and several processes that execute runs. Then wakes at a steady 20 in a second of agents that execute ' +
     '`date +%s%N`, by a server process that has executed some: to the time that the process itself read, from before the ' +
     'request was sent, and from when its run was queued (before that was committed). Their floor is two prepared ' +
-    'statements, each a transaction, from a bare `pg` client, and the same process spawned by Node.',
+    'statements, each a transaction, from a bare `pg` client, and the same process spawned by Node. The same pace with several ' +
+    'processes.',
   run,
 };
 
 async function run(setting: Setting): Promise<Findings> {
   await using cluster = await Cluster.start();
-  const alone = await closedLoop(cluster, 0, setting);
+  const alone = await oneProcess(cluster, setting);
   setting.say('steady pace');
   const started = await startLatency(cluster, setting);
   const several = [];
-  for (const runners of RUNNERS) several.push({ runners, ...(await closedLoop(cluster, runners, setting)) });
+  for (const runners of RUNNERS) several.push({ runners, ...(await fleet(cluster, runners, setting)) });
   const cost = costOfOne(alone.berth)!;
   return {
     tables: [
@@ -52,6 +53,10 @@ async function run(setting: Setting): Promise<Findings> {
           latencyRow('floor', started.floor, null),
           latencyRow('Berth, from the wake', started.woken, started.floor),
           latencyRow('Berth, from the queued run', started.queued, started.floor),
+          ...several.flatMap(({ runners, steady }) => [
+            latencyRow(`${runners} runners, from the wake`, steady.woken, null),
+            latencyRow(`${runners} runners, from the queued run`, steady.queued, null),
+          ]),
         ],
       },
     ],
@@ -90,26 +95,35 @@ function latencyRow(name: string, rounds: readonly Round[], floor: readonly Roun
 interface Taken {
   readonly spawn: Round[];
   readonly berth: Round[];
-  /** One client alone: nothing shares a transaction. */
-  readonly single: Round[];
 }
 
-/** @param runners processes that execute runs, beside one that does not; 0 for one process that does everything. */
-async function closedLoop(cluster: Cluster, runners: number, { quick, say }: Setting): Promise<Taken> {
-  say(runners === 0 ? 'one process' : `${runners} runners`);
+/** One process that does everything. @returns also one client alone: nothing shares a transaction. */
+async function oneProcess(cluster: Cluster, { quick, say }: Setting): Promise<Taken & { single: Round[] }> {
+  say('one process');
+  await using servers = await Servers.start(cluster, 0, SLOTS);
+  using workload = await Workload.prepare(servers.url, cluster.watcher, AGENTS, AGENT);
+  const meter = new Meter(cluster.watcher, servers.pids);
+  const runs = quick ? 60 : 400;
+  if (!quick) await workload.warmUp(CLIENTS);
+  return await interleave(quick ? 2 : 5, {
+    spawn: () => spawnRound(runs),
+    berth: () => workload.closedLoop(runs, CLIENTS, meter),
+    single: () => workload.closedLoop(runs / 5, 1, meter),
+  });
+}
+
+/** Processes that execute runs, beside one that does not. Only their rate is asked for, and how soon they start at a steady pace. */
+async function fleet(cluster: Cluster, runners: number, setting: Setting): Promise<Taken & { steady: Started }> {
+  setting.say(`${runners} runners`);
   await using servers = await Servers.start(cluster, runners, SLOTS);
   using workload = await Workload.prepare(servers.url, cluster.watcher, AGENTS, AGENT);
   const meter = new Meter(cluster.watcher, servers.pids);
-  // Of several processes only the rate is asked for: fewer and shorter rounds tell it.
-  const runs = quick ? 60 : runners === 0 ? 400 : 200;
-  const contenders = {
+  const runs = setting.quick ? 60 : 200;
+  const taken = await interleave(setting.quick ? 2 : 3, {
     spawn: () => spawnRound(runs),
     berth: () => workload.closedLoop(runs, CLIENTS, meter),
-  };
-  const rounds = quick ? 2 : runners === 0 ? 5 : 3;
-  if (runners > 0) return { ...(await interleave(rounds, contenders)), single: [] };
-  if (!quick) await workload.warmUp(CLIENTS);
-  return await interleave(rounds, { ...contenders, single: () => workload.closedLoop(runs / 5, 1, meter) });
+  });
+  return { ...taken, steady: await startLatencyOf(cluster, servers, setting) };
 }
 
 function scaling(fleets: readonly (Taken & { runners: number })[]): Table {

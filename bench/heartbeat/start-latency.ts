@@ -13,34 +13,69 @@ const SECONDS = 4;
 
 /** From a wake until its process runs, and from when its run was queued. */
 export interface Started {
-  readonly floor: Round[];
   readonly woken: Round[];
   readonly queued: Round[];
 }
 
-/** Of each of many wakes at a steady pace; Berth and floor by turns. */
-export async function startLatency(cluster: Cluster, { quick }: Setting): Promise<Started> {
+/** Of one process that does everything and has executed some runs; Berth and floor by turns. */
+export async function startLatency(cluster: Cluster, { quick }: Setting): Promise<Started & { floor: Round[] }> {
   await cluster.watcher.query('create database start_floor');
   const address = new URL(cluster.url);
   address.pathname = '/start_floor';
   await using floor = await StartFloor.connect(address.href);
   await using servers = await Servers.start(cluster, 0);
-  using workload = await Workload.prepare(servers.url, cluster.watcher, 4, TELLS_TIME);
-  if (!quick) await workload.warmUp(CLIENTS);
-  const runs = PER_SECOND * (quick ? 2 : SECONDS);
-  const round = (latencies: number[]): Round => ({ operations: runs, seconds: runs / PER_SECOND, latencies });
-  const queued: Round[] = [];
+  using pace = await SteadyPace.prepare(cluster, servers, quick);
   const rounds = quick ? 1 : 5;
+  if (!quick) await pace.workload.warmUp(CLIENTS);
   const taken = await interleave(rounds, {
-    floor: async () => round(await floor.round(runs, PER_SECOND)),
-    woken: async () => {
-      const sent = await workload.openLoop(runs, PER_SECOND);
-      const started = await startedOf(cluster, sent);
-      queued.push(round(started.map(({ sinceQueued }) => sinceQueued)));
-      return round(started.map(({ sinceWoken }) => sinceWoken));
-    },
+    floor: async () => pace.roundOf(await floor.round(pace.runs, PER_SECOND)),
+    woken: () => pace.round(),
   });
-  return { ...taken, queued: queued.slice(-rounds) };
+  return { ...taken, queued: pace.queued.slice(-rounds) };
+}
+
+/** Of processes that have executed some runs. */
+export async function startLatencyOf(cluster: Cluster, servers: Servers, { quick }: Setting): Promise<Started> {
+  using pace = await SteadyPace.prepare(cluster, servers, quick);
+  const rounds = quick ? 1 : 3;
+  const { woken } = await interleave(rounds, { woken: () => pace.round() });
+  return { woken, queued: pace.queued.slice(-rounds) };
+}
+
+/** Many wakes at a steady pace. */
+class SteadyPace implements Disposable {
+  readonly workload: Workload;
+  /** In a round. */
+  readonly runs: number;
+  /** Of all rounds, from when the runs were queued. */
+  readonly queued: Round[] = [];
+  private readonly cluster: Cluster;
+
+  private constructor(cluster: Cluster, workload: Workload, runs: number) {
+    this.cluster = cluster;
+    this.workload = workload;
+    this.runs = runs;
+  }
+
+  static async prepare(cluster: Cluster, { url }: Servers, quick: boolean): Promise<SteadyPace> {
+    const workload = await Workload.prepare(url, cluster.watcher, 4, TELLS_TIME);
+    return new SteadyPace(cluster, workload, PER_SECOND * (quick ? 2 : SECONDS));
+  }
+
+  /** From the wakes on. */
+  async round(): Promise<Round> {
+    const started = await startedOf(this.cluster, await this.workload.openLoop(this.runs, PER_SECOND));
+    this.queued.push(this.roundOf(started.map(({ sinceQueued }) => sinceQueued)));
+    return this.roundOf(started.map(({ sinceWoken }) => sinceWoken));
+  }
+
+  roundOf(latencies: number[]): Round {
+    return { operations: this.runs, seconds: this.runs / PER_SECOND, latencies };
+  }
+
+  [Symbol.dispose](): void {
+    this.workload[Symbol.dispose]();
+  }
 }
 
 /** How long it took until a process read the time, in milliseconds. */

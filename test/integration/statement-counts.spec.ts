@@ -42,6 +42,17 @@ describe('what is sent to the database', () => {
     await end(await start(1));
   });
 
+  it('by a wake for an issue', async () => {
+    const issueId = await user.issue(companyId);
+    const payload = { issueId };
+    expect(await countSent(() => user.wake(agents[0], { payload }))).toEqual({
+      roundTrips: 3,
+      statements: 5,
+      commits: 1,
+    });
+    await end(await start(1));
+  });
+
   it.each([1, MANY])('by the start and the end of %s run(s) at once', async (count) => {
     await wake(count);
     let runs: ClaimedRun[] = [];

@@ -37,9 +37,7 @@ interface Admitted {
 }
 
 /** The runs that wakes of one batch may join or have to wait for; grows as the batch makes more. */
-interface LiveRuns {
-  readonly byIssue: Map<string, LiveRun>;
-  readonly byTask: Map<string, LiveRun>;
+interface LiveRuns extends Pick<HeldForWakes, 'byIssue' | 'byTask'> {
   /** By company, for how many more there is room. */
   readonly rooms: Map<string, QueueRoom>;
 }

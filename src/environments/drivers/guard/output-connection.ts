@@ -1,5 +1,5 @@
 import { closeSync, writeSync } from 'node:fs';
-import { c, check, errno } from './libc.ts';
+import { c, succeeded } from './libc.ts';
 
 // Of <sys/socket.h>, <sys/un.h> and <fcntl.h>, on Linux.
 const AF_UNIX = 1;
@@ -9,7 +9,6 @@ const SOCK_CLOEXEC = 0x80000;
 const F_SETFL = 4;
 const PATH_BYTES = 108;
 
-const WHAT = 'its output cannot be received';
 const socket = c('int socket(int domain, int type, int protocol)');
 const connect = c('int connect(int fd, const void *address, unsigned int length)');
 const fcntl = c('int fcntl(int fd, int command, ...)');
@@ -21,18 +20,18 @@ const fcntl = c('int fcntl(int fd, int command, ...)');
  * @throws Error when nobody listens there, or too many connections have not been taken yet.
  */
 export function connectOutput(path: string, header: string): number {
-  const fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  check(fd < 0 ? errno() : 0, WHAT);
+  let fd: number | null = null;
   try {
+    fd = succeeded(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     const address = addressOf(path);
-    check(connect(fd, address, address.length) < 0 ? errno() : 0, WHAT);
+    succeeded(connect(fd, address, address.length));
     // A program expects that its output waits.
-    check(fcntl(fd, F_SETFL, 'int', 0) < 0 ? errno() : 0, WHAT);
+    succeeded(fcntl(fd, F_SETFL, 'int', 0));
     writeSync(fd, header);
     return fd;
   } catch (error) {
-    closeSync(fd);
-    throw error;
+    if (fd !== null) closeSync(fd);
+    throw new Error(`its output cannot be received: ${(error as Error).message}`, { cause: error });
   }
 }
 

@@ -3,7 +3,7 @@ import { constants as system } from 'node:os';
 import { isAbsolute } from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
-import { c, check } from './libc.ts';
+import { c } from './libc.ts';
 
 /** A program to start: the first of a new session, its standard input empty. */
 export interface Program {
@@ -148,5 +148,5 @@ function failure(program: string, errno: number): Error {
 
 /** It could only go wrong for want of memory. */
 function prepare(error: number): void {
-  check(error, 'it could not be prepared');
+  if (error !== 0) throw new Error(`it could not be prepared: ${getSystemErrorName(-error)}`);
 }
